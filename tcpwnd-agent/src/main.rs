@@ -1,0 +1,3 @@
+//! tcpwnd-agent, not written yet.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! tcpwnd-common, not written yet.

@@ -1,0 +1,1 @@
+//! tcpwnd-core, not written yet.

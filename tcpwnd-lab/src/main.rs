@@ -1,0 +1,3 @@
+//! tcpwnd-lab, not written yet.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! xtask, not written yet.
+
+fn main() {}
