@@ -1,1 +1,37 @@
-//! tcpwnd-common, not written yet.
+//! The ABI between tcpwnd's kernel programs and its agent.
+//!
+//! Constraint: everything here is plain memory. Records are `repr(C)`, made of fixed-width
+//! integers and byte arrays, without implicit padding, and their layout is asserted at compile
+//! time for the kernel side and the user side alike. Raise [`ABI_VERSION`] whenever a layout
+//! changes. Integers are in host byte order unless a field's name or documentation says
+//! otherwise.
+
+#![no_std]
+
+mod config;
+mod counters;
+mod fields;
+mod flow;
+mod handshake;
+mod layout;
+mod listener;
+mod records;
+
+pub use config::{Config, FAMILY_IPV4, FAMILY_IPV6, MAX_PORT_RANGES, PortRange};
+pub use counters::{COUNTER_COUNT, Counter, CpuCounters, PROBE_COUNT, Probe};
+pub use fields::{FIELD_COUNT, Field, FieldRef, FieldTable};
+pub use flow::FlowKey;
+pub use handshake::{Ack, Handshake, Inputs, SynAck, TcpOptions, handshake_flags, synack_flags};
+pub use listener::{LISTENER_SLOTS, ListenerKey, ListenerSlot};
+pub use records::{
+    Child, ClosedRecord, HandshakeRecord, Header, Kind, Outcome, WindowRecord, child_flags,
+};
+
+/// Version of every layout in this crate; the first field of every record carries it.
+pub const ABI_VERSION: u16 = 1;
+
+/// Longest TCP option area, in bytes (RFC 9293, section 3.1: data offset is at most 15 words).
+pub const MAX_TCP_OPTIONS: usize = 40;
+
+/// Windows that are recorded of a connection under watch before the watch ends.
+pub const WINDOWS_PER_WATCH: u32 = 8;
