@@ -1,3 +1,16 @@
-//! tcpwnd-lab, not written yet.
+//! The network laboratory: PID 1 of the test VM, and the scenarios that run in it.
+//!
+//! Only decides which of the two it is; everything else lives in the modules.
 
-fn main() {}
+mod cli;
+mod init;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        init::run()
+    } else {
+        cli::run()
+    }
+}
