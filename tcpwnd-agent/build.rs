@@ -1,0 +1,131 @@
+//! Builds the kernel programs and leaves the object at `$OUT_DIR/tcpwnd-ebpf.o`.
+//!
+//! aya-build would do the same with a nightly toolchain or `rustup run`, and build `core` anew for
+//! each profile. Here the one stable toolchain does it, and all profiles share `target/bpf`.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// The kernel programs' target; little-endian as x86_64 and aarch64 are.
+const TARGET: &str = "bpfel-unknown-none";
+
+/// What the outer cargo and its user set for the agent, and would break the kernel programs.
+const OUTER_VARIABLES: [&str; 7] = [
+    "RUSTC",
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_BUILD_",
+    "CARGO_PROFILE_",
+    "CARGO_TARGET_",
+    "CARGO_UNSTABLE_",
+];
+
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tcpwnd-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
+    let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")?)
+        .parent()
+        .ok_or("the crate has no parent folder")?
+        .to_owned();
+    for watched in ["tcpwnd-ebpf", "tcpwnd-common", "Cargo.toml", "Cargo.lock"] {
+        println!(
+            "cargo:rerun-if-changed={}",
+            workspace.join(watched).display()
+        );
+    }
+    println!("cargo:rerun-if-env-changed=XDG_CACHE_HOME");
+    check_rust_src()?;
+    let target_dir = workspace.join("target/bpf");
+    let status = cargo(&workspace, &target_dir)?.status()?;
+    if !status.success() {
+        return Err(format!("building tcpwnd-ebpf for {TARGET} failed: {status}").into());
+    }
+    let object = target_dir.join(TARGET).join("release/tcpwnd-ebpf");
+    let place = Path::new(&variable("OUT_DIR")?).join("tcpwnd-ebpf.o");
+    fs::copy(&object, &place)
+        .map_err(|error| format!("copy {} to {}: {error}", object.display(), place.display()))?;
+    Ok(())
+}
+
+/// The nested cargo, with nothing of the outer build's flags, wrappers and profile left.
+fn cargo(workspace: &Path, target_dir: &Path) -> Result<Command, Box<dyn Error>> {
+    let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
+    let flags = [
+        format!("--cfg=bpf_target_arch=\"{architecture}\""),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+    ];
+    let mut cargo = Command::new(variable("CARGO")?);
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if OUTER_VARIABLES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
+            cargo.env_remove(&*name);
+        }
+    }
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--release", "-p", "tcpwnd-ebpf"])
+        .args(["--target", TARGET, "-Z", "build-std=core"])
+        .arg("--target-dir")
+        .arg(target_dir)
+        // build-std is unstable; this is what lets a stable compiler take it.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("PATH", path_with_linker()?);
+    Ok(cargo)
+}
+
+/// PATH with set-up's bpf-linker first.
+fn path_with_linker() -> Result<std::ffi::OsString, Box<dyn Error>> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = cache().map(|cache| cache.join("bin")).into_iter().collect();
+    folders.extend(env::split_paths(&path));
+    if !folders
+        .iter()
+        .any(|folder| folder.join("bpf-linker").is_file())
+    {
+        return Err("there is no bpf-linker: run `cargo xtask setup`".into());
+    }
+    Ok(env::join_paths(folders)?)
+}
+
+/// The cache that `cargo xtask setup` fills.
+fn cache() -> Option<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")))?;
+    Some(base.join("tcpwnd"))
+}
+
+/// Without the standard library's source, cargo's own message does not say what to do.
+fn check_rust_src() -> Result<(), Box<dyn Error>> {
+    let printed = Command::new(variable("RUSTC")?)
+        .args(["--print", "sysroot"])
+        .output()?;
+    let sysroot = String::from_utf8(printed.stdout)?;
+    let library = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/Cargo.toml");
+    if library.is_file() {
+        Ok(())
+    } else {
+        Err(format!("{} is missing: run `cargo xtask setup`", library.display()).into())
+    }
+}
+
+fn variable(name: &str) -> Result<String, Box<dyn Error>> {
+    env::var(name).map_err(|error| format!("{name}: {error}").into())
+}
