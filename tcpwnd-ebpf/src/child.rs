@@ -1,0 +1,93 @@
+//! The socket that a handshake ended in: its values, and whether they look wrong.
+//!
+//! What looks wrong here only decides what is remembered and watched. The verdict is user
+//! space's, from the same values.
+
+use crate::consts;
+use crate::counters::count;
+use crate::flow::netns_object;
+use crate::maps::{OPEN, Open, WATCH, Watch};
+use crate::read::{Object, Result};
+use aya_ebpf::bindings::BPF_ANY;
+use tcpwnd_common::{Child, Counter, Field, FlowKey, HandshakeRecord, child_flags, synack_flags};
+
+/// Fills `into`, which must be zero; COMPLETE is set when every field was read.
+#[inline(always)]
+pub fn describe(sk: Object, into: &mut Child) {
+    if read(sk, into).is_ok() {
+        into.flags |= child_flags::COMPLETE;
+    }
+}
+
+#[inline(always)]
+fn read(sk: Object, into: &mut Child) -> Result<()> {
+    into.snd_una = sk.get(Field::SndUna)?;
+    into.snd_wnd = sk.get(Field::SndWnd)?;
+    into.rcv_wnd = sk.get(Field::RcvWnd)?;
+    into.window_clamp = sk.get(Field::WindowClamp)?;
+    into.rcv_ssthresh = sk.get(Field::RcvSsthresh)?;
+    into.srtt_us8 = sk.get(Field::SrttUs)?;
+    into.rcvbuf = sk.get(Field::RcvBuf)?;
+    into.mss_clamp = sk.get(Field::MssClamp)?;
+    into.advmss = sk.get(Field::AdvMss)?;
+    into.rcv_wscale = sk.bits(Field::RcvWscale)? as u8;
+    into.snd_wscale = sk.bits(Field::SndWscale)? as u8;
+    if sk.bits(Field::WscaleOk)? != 0 {
+        into.flags |= child_flags::WSCALE_OK;
+    }
+    if sk.bits(Field::TstampOk)? != 0 {
+        into.flags |= child_flags::TSTAMP_OK;
+    }
+    if sk.bits(Field::SackOk)? != 0 {
+        into.flags |= child_flags::SACK_OK;
+    }
+    let net = netns_object(sk)?;
+    into.sysctl_window_scaling = net.bits(Field::NetTcpWindowScaling)? as u8;
+    into.sysctl_timestamps = net.bits(Field::NetTcpTimestamps)? as u8;
+    Ok(())
+}
+
+/// Whether the connection could be damaged: anything but the same scaling as in every SYN+ACK.
+#[inline(always)]
+pub fn suspect(record: &HandshakeRecord) -> bool {
+    let child = &record.child;
+    let scales = child.flags & child_flags::WSCALE_OK != 0;
+    !scales
+        || record.handshake.flags & tcpwnd_common::handshake_flags::SYNACKS_DIFFER != 0
+        || differs(record)
+}
+
+/// Whether the first SYN+ACK announced another scaling than the socket has.
+#[inline(always)]
+fn differs(record: &HandshakeRecord) -> bool {
+    let (child, synack) = (&record.child, &record.handshake.first);
+    (child.flags & child_flags::WSCALE_OK != 0) != (synack.flags & synack_flags::WSCALE_OK != 0)
+        || child.rcv_wscale != synack.rcv_wscale
+        || child.snd_wscale != synack.snd_wscale
+}
+
+/// Remembers a suspect until it closes and, where asked for, puts it under watch. Returns the
+/// flags that say what was done.
+#[inline(always)]
+pub fn track(sk: Object, key: &FlowKey, now: u64, record: &HandshakeRecord) -> u8 {
+    let open = Open {
+        established_ktime_ns: now,
+    };
+    if OPEN.insert(key, &open, BPF_ANY as u64).is_err() {
+        count(Counter::OpenTableFull);
+        return 0;
+    }
+    if !consts::confirm() || !differs(record) {
+        return child_flags::TRACKED;
+    }
+    let watch = Watch {
+        established_ktime_ns: now,
+        flow: *key,
+        seen: 0,
+    };
+    if WATCH.insert(sk.id(), &watch, BPF_ANY as u64).is_err() {
+        count(Counter::WatchTableFull);
+        return child_flags::TRACKED;
+    }
+    child_flags::TRACKED | child_flags::WATCHED
+}

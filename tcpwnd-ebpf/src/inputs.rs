@@ -1,0 +1,65 @@
+//! What the kernel computes a window scale from, read from the listener and its namespace.
+//!
+//! The computation is `tcp_select_initial_window` (net/ipv4/tcp_output.c, 5.10): the largest of
+//! the listener's full space, `tcp_rmem[2]` and `rmem_max`, limited by the window clamp, which
+//! is the socket's, else the route's metric. `rmem_max` is no field of anything that is at hand
+//! here; the agent reads it from /proc/sys.
+
+use crate::flow::netns_object;
+use crate::read::{Object, Result};
+use tcpwnd_common::{Field, Inputs};
+
+/// Index of the window metric in a route's metrics: RTAX_WINDOW − 1
+/// (include/uapi/linux/rtnetlink.h).
+const METRIC_WINDOW: usize = 2;
+
+/// Fills `into`, which must be zero; what cannot be read leaves `complete` at 0.
+#[inline(always)]
+pub fn fill(listener: Object, dst: Object, into: &mut Inputs) {
+    into.listener = listener.id();
+    into.present = 1;
+    if socket(listener, into).is_ok()
+        && namespace(listener, into).is_ok()
+        && route(dst, into).is_ok()
+    {
+        into.complete = 1;
+    }
+}
+
+#[inline(always)]
+fn socket(sk: Object, into: &mut Inputs) -> Result<()> {
+    into.rcvbuf = sk.get(Field::RcvBuf)?;
+    into.window_clamp = sk.get(Field::WindowClamp)?;
+    into.userlocks = sk.bits(Field::UserLocks)? as u8;
+    into.scaling_ratio = sk.bits(Field::ScalingRatio)? as u8;
+    into.accept_queue_len = sk.get(Field::AckBacklog)?;
+    into.accept_queue_limit = sk.get(Field::MaxAckBacklog)?;
+    into.syn_queue_len = sk.get(Field::SynQueueLen)?;
+    Ok(())
+}
+
+#[inline(always)]
+fn namespace(sk: Object, into: &mut Inputs) -> Result<()> {
+    let net = netns_object(sk)?;
+    into.tcp_rmem_max = net.get(Field::NetTcpRmemMax)?;
+    into.sysctl_window_scaling = net.bits(Field::NetTcpWindowScaling)? as u8;
+    into.sysctl_timestamps = net.bits(Field::NetTcpTimestamps)? as u8;
+    // Signed and small (-31 to 31); its lowest byte is its value.
+    into.adv_win_scale = net.bits(Field::NetTcpAdvWinScale)? as i8;
+    Ok(())
+}
+
+#[inline(always)]
+fn route(dst: Object, into: &mut Inputs) -> Result<()> {
+    if dst.is_null() {
+        return Ok(());
+    }
+    let metrics: u64 = dst.get(Field::DstMetrics)?;
+    // The two lowest bits are flags: DST_METRICS_READ_ONLY and DST_METRICS_REFCOUNTED
+    // (include/net/dst.h).
+    let metrics = Object((metrics & !3) as *const u8);
+    if !metrics.is_null() {
+        into.route_window = metrics.at(METRIC_WINDOW * 4)?;
+    }
+    Ok(())
+}

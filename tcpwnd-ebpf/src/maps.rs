@@ -1,0 +1,63 @@
+//! The programs' maps. Sizes are defaults; the agent may set others before loading.
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
+use tcpwnd_common::{
+    CpuCounters, FlowKey, Handshake, LISTENER_SLOTS as SLOTS, ListenerKey, ListenerSlot,
+};
+
+/// Records on their way to user space.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// Handshakes under way, by flow. Least recently used ones are evicted without notice; pairing
+/// by sequence number turns that into a counted `no_record`.
+#[map]
+pub static HANDSHAKES: LruHashMap<FlowKey, Handshake> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// A damaged connection that is open.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Open {
+    /// When it left SYN_RECV, nanoseconds of CLOCK_MONOTONIC.
+    pub established_ktime_ns: u64,
+}
+
+/// Damaged connections that are open, by flow.
+#[map]
+pub static OPEN: HashMap<FlowKey, Open> = HashMap::with_max_entries(1 << 15, 0);
+
+/// A socket whose next windows are to be seen.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Watch {
+    /// When it left SYN_RECV, nanoseconds of CLOCK_MONOTONIC.
+    pub established_ktime_ns: u64,
+    /// Which connection.
+    pub flow: FlowKey,
+    /// Windows recorded so far.
+    pub seen: u32,
+}
+
+/// Sockets under watch, by address: the window program runs for every window of the host and
+/// must find out cheaply that a socket is none of these. The entry goes when its connection
+/// closes, so the address cannot name another socket.
+#[map]
+pub static WATCH: HashMap<u64, Watch> = HashMap::with_max_entries(1 << 10, 0);
+
+/// Slot of each listener.
+#[map]
+pub static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(SLOTS, 0);
+
+/// Slots that are taken; inserting is what takes one.
+#[map]
+pub static LISTENER_CLAIMS: HashMap<u32, u32> = HashMap::with_max_entries(SLOTS, 0);
+
+/// Counters per listener, mapped into the agent's memory.
+#[map]
+pub static LISTENER_SLOTS: Array<ListenerSlot> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+
+/// Counters, one entry a CPU, mapped into the agent's memory.
+#[map]
+pub static COUNTERS: Array<CpuCounters> = Array::with_max_entries(1024, BPF_F_MMAPABLE);

@@ -1,0 +1,134 @@
+//! `struct sock *cookie_v4_check(struct sock *sk, struct sk_buff *skb)` (net/ipv4/syncookies.c)
+//! and `cookie_v6_check` (net/ipv6/syncookies.c).
+//!
+//! Run for every packet without SYN that reaches a listener. They return the child, the listener
+//! itself for what is no cookie, or NULL for what was dropped: a child was made if and only if
+//! the result is neither. What the cookie path computed the window scale from is read here, as
+//! it is now.
+
+use crate::counters::{count, run};
+use crate::maps::HANDSHAKES;
+use crate::read::Object;
+use crate::scratch::cookie_call;
+use crate::{flow, inputs, listeners};
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
+use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
+use tcpwnd_common::{Counter, Field, FlowKey, ListenerSlot, Probe, handshake_flags};
+
+/// The hash check inside was not reached.
+pub const HASH_NOT_ASKED: u32 = 0;
+/// The hash check inside refused the cookie.
+pub const HASH_REJECTED: u32 = 1;
+/// The hash check inside took the cookie.
+pub const HASH_VALID: u32 = 2;
+
+#[fentry(function = "cookie_v4_check")]
+pub fn cookie_v4_check_fentry(ctx: FEntryContext) -> i32 {
+    entered(ctx.arg(0));
+    0
+}
+
+#[fexit(function = "cookie_v4_check")]
+pub fn cookie_v4_check_fexit(ctx: FExitContext) -> i32 {
+    // Behind the two arguments lies the result.
+    returned(Probe::CookieV4Check, Object(ctx.arg(2)));
+    0
+}
+
+#[fentry(function = "cookie_v6_check")]
+pub fn cookie_v6_check_fentry(ctx: FEntryContext) -> i32 {
+    entered(ctx.arg(0));
+    0
+}
+
+#[fexit(function = "cookie_v6_check")]
+pub fn cookie_v6_check_fexit(ctx: FExitContext) -> i32 {
+    returned(Probe::CookieV6Check, Object(ctx.arg(2)));
+    0
+}
+
+#[kprobe]
+pub fn cookie_v4_check_kprobe(ctx: ProbeContext) -> u32 {
+    entered(ctx.arg(0).unwrap_or(0));
+    0
+}
+
+#[kretprobe]
+pub fn cookie_v4_check_kretprobe(ctx: RetProbeContext) -> u32 {
+    returned(Probe::CookieV4Check, Object(ctx.ret()));
+    0
+}
+
+#[kprobe]
+pub fn cookie_v6_check_kprobe(ctx: ProbeContext) -> u32 {
+    entered(ctx.arg(0).unwrap_or(0));
+    0
+}
+
+#[kretprobe]
+pub fn cookie_v6_check_kretprobe(ctx: RetProbeContext) -> u32 {
+    returned(Probe::CookieV6Check, Object(ctx.ret()));
+    0
+}
+
+#[inline(always)]
+fn entered(sk: u64) {
+    if let Some(call) = cookie_call() {
+        call.sk = sk;
+        call.hash = HASH_NOT_ASKED;
+        call.inside = 1;
+    }
+}
+
+#[inline(always)]
+fn returned(probe: Probe, result: Object) {
+    run(probe);
+    let Some(call) = cookie_call() else { return };
+    if call.inside == 0 {
+        count(Counter::EntryMissed);
+        return;
+    }
+    call.inside = 0;
+    let listener = Object(call.sk as *const u8);
+    let made_child = !result.is_null() && result != listener;
+    if call.hash == HASH_NOT_ASKED && !made_child {
+        return;
+    }
+    if let Some(slot) = listeners::slot_of(listener) {
+        count_cookie(slot, call.hash, made_child);
+    }
+    if made_child {
+        accepted(listener, result);
+    }
+}
+
+#[inline(always)]
+fn count_cookie(slot: &mut ListenerSlot, hash: u32, made_child: bool) {
+    match hash {
+        HASH_VALID => listeners::add(&mut slot.cookies_valid),
+        HASH_REJECTED => listeners::add(&mut slot.cookies_rejected),
+        _ => {}
+    }
+    if made_child {
+        listeners::add(&mut slot.cookies_accepted);
+    }
+}
+
+/// Notes the inputs as of now with the handshake of the child that was made.
+#[inline(always)]
+fn accepted(listener: Object, child: Object) {
+    let mut key = FlowKey::ZERO;
+    if flow::of_socket(child, &mut key).is_err() || !flow::wanted(&key) {
+        return;
+    }
+    let Some(known) = HANDSHAKES.get_ptr_mut(key) else {
+        return;
+    };
+    // SAFETY: see make_synack::record.
+    let known = unsafe { &mut *known };
+    let dst = child
+        .follow(Field::DstCache)
+        .unwrap_or(Object(core::ptr::null()));
+    inputs::fill(listener, dst, &mut known.cookie_inputs);
+    known.flags |= handshake_flags::COOKIE_ACCEPTED;
+}

@@ -1,0 +1,213 @@
+//! `struct sk_buff *tcp_make_synack(const struct sock *sk, struct dst_entry *dst, struct
+//! request_sock *req, struct tcp_fastopen_cookie *foc, enum tcp_synack_type synack_type, struct
+//! sk_buff *syn_skb)` (net/ipv4/tcp_output.c; `syn_skb` since 5.10).
+//!
+//! Every SYN+ACK of the TCP stack passes here: first ones, retransmissions, cookies, IPv4 and
+//! IPv6. The return is probed, because then the packet itself says what the peer is told.
+
+use super::states;
+use crate::counters::{count, run};
+use crate::maps::HANDSHAKES;
+use crate::read::{Object, Result};
+use crate::scratch::{Builder, handshake, synack_call};
+use crate::{consts, context, flow, inputs, listeners, options};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::{fexit, kprobe, kretprobe};
+use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
+use tcpwnd_common::{
+    Counter, Field, FlowKey, Handshake, Probe, SynAck, handshake_flags, synack_flags,
+};
+
+/// TCP_SYNACK_COOKIE (include/net/tcp.h).
+const SYNACK_COOKIE: u32 = 2;
+
+struct Call {
+    sk: Object,
+    dst: Object,
+    req: Object,
+    syn_skb: Object,
+    kind: u32,
+}
+
+#[fexit(function = "tcp_make_synack")]
+pub fn make_synack_fexit(ctx: FExitContext) -> i32 {
+    let (syn_skb, skb) = if consts::has_syn_skb() {
+        (context::word::<5>(&ctx), context::word::<6>(&ctx))
+    } else {
+        (0, context::word::<5>(&ctx))
+    };
+    let call = Call {
+        sk: Object(ctx.arg(0)),
+        dst: Object(ctx.arg(1)),
+        req: Object(ctx.arg(2)),
+        kind: ctx.arg(4),
+        syn_skb: Object(syn_skb as *const u8),
+    };
+    built(&call, Object(skb as *const u8));
+    0
+}
+
+#[kprobe]
+pub fn make_synack_kprobe(ctx: ProbeContext) -> u32 {
+    let Some(call) = synack_call() else { return 0 };
+    call.inside = 0;
+    let (Some(sk), Some(dst), Some(req), Some(kind)) =
+        (ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(4))
+    else {
+        return 0;
+    };
+    call.sk = sk;
+    call.dst = dst;
+    call.req = req;
+    call.kind = kind;
+    call.syn_skb = if consts::has_syn_skb() {
+        ctx.arg(5).unwrap_or(0)
+    } else {
+        0
+    };
+    call.inside = 1;
+    0
+}
+
+#[kretprobe]
+pub fn make_synack_kretprobe(ctx: RetProbeContext) -> u32 {
+    let Some(call) = synack_call() else { return 0 };
+    if call.inside == 0 {
+        run(Probe::MakeSynack);
+        count(Counter::EntryMissed);
+        return 0;
+    }
+    call.inside = 0;
+    let call = Call {
+        sk: Object(call.sk as *const u8),
+        dst: Object(call.dst as *const u8),
+        req: Object(call.req as *const u8),
+        syn_skb: Object(call.syn_skb as *const u8),
+        kind: call.kind,
+    };
+    built(&call, Object(ctx.ret()));
+    0
+}
+
+#[inline(always)]
+fn built(call: &Call, skb: Object) {
+    run(Probe::MakeSynack);
+    if skb.is_null() {
+        return;
+    }
+    let mut key = FlowKey::ZERO;
+    if flow::of_request(call.req, &mut key).is_err() {
+        count(Counter::SynackUnreadable);
+        return;
+    }
+    if !flow::wanted(&key) {
+        return;
+    }
+    if record(call, skb, &key).is_err() {
+        // A record that is left over from an earlier SYN+ACK must not stand for this one.
+        let _ = HANDSHAKES.remove(key);
+        count(Counter::SynackUnreadable);
+    }
+}
+
+/// Notes a SYN+ACK under its flow: as the first of its sequence number, or as one that differs.
+#[inline(always)]
+fn record(call: &Call, skb: Object, key: &FlowKey) -> Result<()> {
+    let Some(new) = handshake(Builder::MakeSynack) else {
+        return Ok(());
+    };
+    let header = options::tcp_header(skb)?;
+    describe(call, header, &mut new.first)?;
+    count_listener(call, &new.first);
+    if let Some(known) = HANDSHAKES.get_ptr_mut(key) {
+        // SAFETY: an element that is evicted meanwhile stays readable and writable memory of
+        // the map; what is written then is lost or overwritten, and pairing by sequence number
+        // catches both.
+        let known = unsafe { &mut *known };
+        if known.first.isn == new.first.isn && known.flags & handshake_flags::SIMULTANEOUS == 0 {
+            repeat(known, &new.first);
+            return Ok(());
+        }
+    }
+    inputs::fill(listener(call)?, call.dst, &mut new.inputs);
+    if !call.syn_skb.is_null() {
+        options::copy(options::tcp_header(call.syn_skb)?, &mut new.syn)?;
+    }
+    new.synacks = 1;
+    if HANDSHAKES.insert(key, &*new, 0).is_err() {
+        count(Counter::SynackNotStored);
+    }
+    Ok(())
+}
+
+/// One more SYN+ACK of a sequence number that is known.
+#[inline(always)]
+fn repeat(known: &mut Handshake, synack: &SynAck) {
+    known.synacks += 1;
+    if differ(&known.first, synack) {
+        known.last = *synack;
+        known.flags |= handshake_flags::SYNACKS_DIFFER;
+    }
+}
+
+/// Whether two SYN+ACKs tell the peer different things about windows.
+#[inline(always)]
+fn differ(first: &SynAck, other: &SynAck) -> bool {
+    first.rcv_wscale != other.rcv_wscale || first.flags != other.flags
+}
+
+#[inline(always)]
+fn describe(call: &Call, header: Object, into: &mut SynAck) -> Result<()> {
+    let req = call.req;
+    // SAFETY: a helper without arguments.
+    into.ktime_ns = unsafe { bpf_ktime_get_ns() };
+    into.isn = options::sequence(header)?;
+    into.window_clamp = req.get(Field::ReqWindowClamp)?;
+    into.rcv_wscale = req.bits(Field::ReqRcvWscale)? as u8;
+    into.snd_wscale = req.bits(Field::ReqSndWscale)? as u8;
+    into.kind = call.kind as u8;
+    let mut flags = 0;
+    if call.kind == SYNACK_COOKIE || req.bits(Field::ReqSyncookie)? != 0 {
+        flags |= synack_flags::COOKIE;
+    }
+    if call.sk.get::<u8>(Field::State)? as u32 != states::LISTEN {
+        flags |= synack_flags::FAST_OPEN;
+    }
+    if req.bits(Field::ReqWscaleOk)? != 0 {
+        flags |= synack_flags::WSCALE_OK;
+    }
+    if req.bits(Field::ReqTstampOk)? != 0 {
+        flags |= synack_flags::TSTAMP_OK;
+    }
+    into.flags = flags;
+    options::copy(header, &mut into.options)
+}
+
+/// The listener of a call: for Fast Open the first argument is the child.
+#[inline(always)]
+fn listener(call: &Call) -> Result<Object> {
+    if call.sk.get::<u8>(Field::State)? as u32 == states::LISTEN {
+        Ok(call.sk)
+    } else {
+        call.req.follow(Field::ReqListener)
+    }
+}
+
+#[inline(always)]
+fn count_listener(call: &Call, synack: &SynAck) {
+    let Ok(listener) = listener(call) else { return };
+    let Some(slot) = listeners::slot_of(listener) else {
+        return;
+    };
+    listeners::add(&mut slot.synacks);
+    if synack.flags & synack_flags::COOKIE != 0 {
+        listeners::add(&mut slot.cookies_sent);
+    }
+    if let (Ok(len), Ok(limit)) = (
+        listener.get(Field::AckBacklog),
+        listener.get(Field::MaxAckBacklog),
+    ) {
+        slot.accept_queue_len = len;
+        slot.accept_queue_limit = limit;
+    }
+}

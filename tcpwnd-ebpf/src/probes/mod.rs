@@ -1,0 +1,9 @@
+//! One hook a file. Each has its handler, and a program for every mechanism that can carry it.
+
+mod cookie_check;
+mod cookie_hash;
+mod make_synack;
+mod rcv_state_process;
+mod select_window;
+mod set_state;
+mod states;

@@ -1,0 +1,70 @@
+//! `int tcp_rcv_state_process(struct sock *sk, struct sk_buff *skb)` (net/ipv4/tcp_input.c; the
+//! result became a drop reason later).
+//!
+//! Run for the ACK of every passive handshake, and for each packet of half-closed connections:
+//! everything but SYN_RECV leaves at once. A Fast Open child passes here in SYN_RECV for every
+//! packet until it is confirmed; the last one counts.
+
+use super::states;
+use crate::counters::run;
+use crate::maps::HANDSHAKES;
+use crate::read::{Object, Result};
+use crate::{flow, options};
+use aya_ebpf::macros::{fentry, kprobe};
+use aya_ebpf::programs::{FEntryContext, ProbeContext};
+use tcpwnd_common::{Ack, Field, FlowKey, Probe, TcpOptions};
+
+const NO_ACK: Ack = Ack {
+    snd_una: 0,
+    options: TcpOptions {
+        len: 0,
+        present: 0,
+        window: 0,
+        bytes: [0; 40],
+    },
+};
+
+#[fentry(function = "tcp_rcv_state_process")]
+pub fn rcv_state_process_fentry(ctx: FEntryContext) -> i32 {
+    entered(Object(ctx.arg(0)), Object(ctx.arg(1)));
+    0
+}
+
+#[kprobe]
+pub fn rcv_state_process_kprobe(ctx: ProbeContext) -> u32 {
+    if let (Some(sk), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
+        entered(Object(sk), Object(skb));
+    }
+    0
+}
+
+#[inline(always)]
+fn entered(sk: Object, skb: Object) {
+    if let Ok(state) = sk.get::<u8>(Field::State)
+        && state as u32 == states::SYN_RECV
+    {
+        run(Probe::RcvStateProcess);
+        // Without the note the verdict says that the ACK was not seen; nothing to do here.
+        let _ = note(sk, skb);
+    }
+}
+
+/// Notes what the packet carried with the handshake of its flow.
+#[inline(always)]
+fn note(sk: Object, skb: Object) -> Result<()> {
+    let mut key = FlowKey::ZERO;
+    flow::of_socket(sk, &mut key)?;
+    if !flow::wanted(&key) {
+        return Ok(());
+    }
+    let Some(known) = HANDSHAKES.get_ptr_mut(key) else {
+        return Ok(());
+    };
+    let snd_una = sk.get(Field::SndUna)?;
+    let header = options::tcp_header(skb)?;
+    // SAFETY: see make_synack::record.
+    let ack = unsafe { &mut (*known).ack };
+    *ack = NO_ACK;
+    ack.snd_una = snd_una;
+    options::copy(header, &mut ack.options)
+}

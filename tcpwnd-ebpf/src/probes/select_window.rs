@@ -1,0 +1,73 @@
+//! `static u16 tcp_select_window(struct sock *sk)`, inlined in every kernel looked at, else
+//! `u32 __tcp_select_window(struct sock *sk)` (net/ipv4/tcp_output.c).
+//!
+//! Run for every window that any socket of the host announces, so it is attached only while
+//! something is under watch. At entry `tp->rcv_wnd` is the window chosen for the previous
+//! segment: what the peer was told, before the shift.
+
+use crate::counters::{count, run};
+use crate::maps::{EVENTS, WATCH, Watch};
+use crate::read::Object;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::{fentry, kprobe};
+use aya_ebpf::programs::{FEntryContext, ProbeContext};
+use core::mem::size_of;
+use tcpwnd_common::{
+    ABI_VERSION, Counter, Field, Header, Kind, Probe, WINDOWS_PER_WATCH, WindowRecord,
+};
+
+#[fentry(function = "__tcp_select_window")]
+pub fn select_window_fentry(ctx: FEntryContext) -> i32 {
+    entered(Object(ctx.arg(0)));
+    0
+}
+
+#[kprobe]
+pub fn select_window_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(sk) = ctx.arg(0) {
+        entered(Object(sk));
+    }
+    0
+}
+
+#[inline(always)]
+fn entered(sk: Object) {
+    let Some(watch) = WATCH.get_ptr_mut(sk.id()) else {
+        return;
+    };
+    run(Probe::SelectWindow);
+    // SAFETY: the entry is removed only here and when this very socket closes.
+    let watch = unsafe { &mut *watch };
+    if let Some(mut entry) = EVENTS.reserve::<WindowRecord>(0) {
+        entry.write(describe(sk, watch));
+        entry.submit(0);
+        count(Counter::WindowsSent);
+    } else {
+        count(Counter::WindowsLost);
+    }
+    watch.seen += 1;
+    if watch.seen >= WINDOWS_PER_WATCH {
+        let _ = WATCH.remove(sk.id());
+    }
+}
+
+#[inline(always)]
+fn describe(sk: Object, watch: &Watch) -> WindowRecord {
+    WindowRecord {
+        header: Header {
+            version: ABI_VERSION,
+            kind: Kind::Window as u16,
+            len: size_of::<WindowRecord>() as u32,
+            // SAFETY: a helper without arguments.
+            ktime_ns: unsafe { bpf_ktime_get_ns() },
+        },
+        flow: watch.flow,
+        rcv_wnd: sk.get(Field::RcvWnd).unwrap_or(0),
+        srtt_us8: sk.get(Field::SrttUs).unwrap_or(0),
+        rcv_wscale: sk.bits(Field::RcvWscale).unwrap_or(0) as u8,
+        number: watch.seen as u8,
+        last: (watch.seen + 1 >= WINDOWS_PER_WATCH) as u8,
+        reserved: 0,
+        established_ktime_ns: watch.established_ktime_ns,
+    }
+}

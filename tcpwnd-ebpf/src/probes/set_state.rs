@@ -1,0 +1,192 @@
+//! Tracepoint `sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int
+//! newstate)`, since 4.16; where it is missing, `void tcp_set_state(struct sock *sk, int state)`
+//! (net/ipv4/tcp.c).
+//!
+//! A passive connection leaves SYN_RECV exactly once, whatever came before; that is when it is
+//! described and sent. A damaged one is remembered until it reaches CLOSE.
+
+use super::states;
+use crate::counters::{count, run};
+use crate::maps::{EVENTS, HANDSHAKES, OPEN, WATCH};
+use crate::read::{Object, Result};
+use crate::scratch::{Builder, handshake};
+use crate::{child, flow};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::{kprobe, raw_tracepoint};
+use aya_ebpf::programs::{ProbeContext, RawTracePointContext};
+use core::mem::size_of;
+use tcpwnd_common::{
+    ABI_VERSION, ClosedRecord, Counter, Field, FlowKey, Handshake, HandshakeRecord, Header, Kind,
+    Outcome, Probe, handshake_flags,
+};
+
+const IPPROTO_TCP: u32 = 6;
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+    changed(Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+#[kprobe]
+pub fn set_state_kprobe(ctx: ProbeContext) -> u32 {
+    if let (Some(sk), Some(new)) = (ctx.arg(0), ctx.arg(1)) {
+        let sk = Object(sk);
+        if let Ok(old) = sk.get::<u8>(Field::State) {
+            changed(sk, old as u32, new);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn changed(sk: Object, old: u32, new: u32) {
+    let opens_actively = old == states::SYN_SENT && new == states::SYN_RECV;
+    if old != states::SYN_RECV && new != states::CLOSE && !opens_actively {
+        return;
+    }
+    run(Probe::SetState);
+    match sk.bits(Field::Protocol) {
+        Ok(IPPROTO_TCP) => {}
+        Ok(_) => return,
+        Err(_) => return count(Counter::SocketUnreadable),
+    }
+    let mut key = FlowKey::ZERO;
+    if flow::of_socket(sk, &mut key).is_err() {
+        return count(Counter::SocketUnreadable);
+    }
+    if opens_actively {
+        simultaneous(sk, &key);
+    } else if old == states::SYN_RECV {
+        left_syn_recv(sk, &key, new);
+    } else {
+        closed(sk, &key);
+    }
+}
+
+/// Marks a connection that both sides open actively, which reaches SYN_RECV as well.
+#[inline(always)]
+fn simultaneous(_sk: Object, key: &FlowKey) {
+    if !flow::wanted(key) {
+        return;
+    }
+    if let Some(mark) = handshake(Builder::SetState) {
+        mark.flags = handshake_flags::SIMULTANEOUS;
+        let _ = HANDSHAKES.insert(key, &*mark, 0);
+    }
+}
+
+/// Describes and sends a connection that leaves SYN_RECV.
+#[inline(always)]
+fn left_syn_recv(sk: Object, key: &FlowKey, new: u32) {
+    if !flow::wanted(key) {
+        return count(Counter::Filtered);
+    }
+    let known = HANDSHAKES.get_ptr(key);
+    if let Some(known) = known {
+        // SAFETY: see make_synack::record.
+        if unsafe { (*known).flags } & handshake_flags::SIMULTANEOUS != 0 {
+            let _ = HANDSHAKES.remove(key);
+            return count(Counter::SimultaneousOpens);
+        }
+    }
+    let outcome = match new {
+        states::ESTABLISHED => Outcome::Established,
+        states::CLOSE => Outcome::Died,
+        _ => Outcome::ClosedEarly,
+    };
+    count(match outcome {
+        Outcome::Established => Counter::Established,
+        _ => Counter::LeftSynRecv,
+    });
+    send(sk, key, known, outcome);
+    if known.is_some() {
+        let _ = HANDSHAKES.remove(key);
+    }
+}
+
+#[inline(always)]
+fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Outcome) {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let Some(mut entry) = EVENTS.reserve::<HandshakeRecord>(0) else {
+        return count(Counter::HandshakesLost);
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the entry is memory of the record's size and alignment, and all zero is a valid
+    // record; nothing is sent before each byte is written.
+    let record = unsafe {
+        core::ptr::write_bytes(record, 0, 1);
+        &mut *record
+    };
+    record.header = header(Kind::Handshake, size_of::<HandshakeRecord>(), now);
+    record.flow = *key;
+    child::describe(sk, &mut record.child);
+    record.child.outcome = outcome as u8;
+    if let Some(known) = known {
+        // SAFETY: see make_synack::record.
+        record.handshake = unsafe { *known };
+        record.record_found = 1;
+        if !paired(record) {
+            count(Counter::StaleRecord);
+        } else if matches!(outcome, Outcome::Established) && child::suspect(record) {
+            record.child.flags |= child::track(sk, key, now, record);
+        }
+    } else {
+        count(Counter::NoRecord);
+    }
+    entry.submit(0);
+    count(Counter::HandshakesSent);
+}
+
+/// Whether the SYN+ACK's sequence number is the one before the first that the child sends.
+///
+/// A Fast Open child may have had data acknowledged by now; for it, `snd_una` as of the ACK's
+/// arrival is the witness.
+#[inline(always)]
+fn paired(record: &HandshakeRecord) -> bool {
+    let first = record.handshake.first.isn.wrapping_add(1);
+    record.child.snd_una == first || record.handshake.ack.snd_una == first
+}
+
+#[inline(always)]
+fn header(kind: Kind, len: usize, ktime_ns: u64) -> Header {
+    Header {
+        version: ABI_VERSION,
+        kind: kind as u16,
+        len: len as u32,
+        ktime_ns,
+    }
+}
+
+/// Tells that a damaged connection ended.
+#[inline(always)]
+fn closed(sk: Object, key: &FlowKey) {
+    let Some(open) = OPEN.get_ptr(key) else {
+        return;
+    };
+    // SAFETY: this flow's entry is removed here only.
+    let established_ktime_ns = unsafe { (*open).established_ktime_ns };
+    let _ = OPEN.remove(key);
+    let _ = WATCH.remove(sk.id());
+    let Some(mut entry) = EVENTS.reserve::<ClosedRecord>(0) else {
+        return count(Counter::ClosedLost);
+    };
+    entry.write(ClosedRecord {
+        // SAFETY: a helper without arguments.
+        header: header(Kind::Closed, size_of::<ClosedRecord>(), unsafe {
+            bpf_ktime_get_ns()
+        }),
+        flow: *key,
+        srtt_us8: sk.get(Field::SrttUs).unwrap_or(0),
+        bytes_received: bytes_received(sk).unwrap_or(0),
+        established_ktime_ns,
+    });
+    entry.submit(0);
+    count(Counter::ClosedSent);
+}
+
+#[inline(always)]
+fn bytes_received(sk: Object) -> Result<u64> {
+    sk.get(Field::BytesReceived)
+}

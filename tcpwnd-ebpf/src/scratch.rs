@@ -1,0 +1,76 @@
+//! Memory of a CPU for what is too large for the stack (512 bytes), and for notes that an entry
+//! probe leaves for the return probe.
+//!
+//! Each use has a place of its own. A program cannot be entered twice on one CPU (the kernel
+//! skips and counts the second run), but two different programs can interleave.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use tcpwnd_common::Handshake;
+
+#[map]
+static NEW_HANDSHAKE: PerCpuArray<Handshake> = PerCpuArray::with_max_entries(2, 0);
+
+/// Who builds a handshake.
+pub enum Builder {
+    /// The probe on tcp_make_synack.
+    MakeSynack = 0,
+    /// The probe on state changes, for simultaneous opens.
+    SetState = 1,
+}
+
+/// A zeroed handshake to fill and insert.
+#[inline(always)]
+pub fn handshake(builder: Builder) -> Option<&'static mut Handshake> {
+    let place = NEW_HANDSHAKE.get_ptr_mut(builder as u32)?;
+    // SAFETY: the place belongs to this CPU and to this program; all zero is a valid value.
+    unsafe {
+        core::ptr::write_bytes(place, 0, 1);
+        Some(&mut *place)
+    }
+}
+
+/// The arguments of tcp_make_synack, for its return probe.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SynackCall {
+    pub sk: u64,
+    pub dst: u64,
+    pub req: u64,
+    pub syn_skb: u64,
+    pub kind: u32,
+    /// 1 between entry and return.
+    pub inside: u32,
+}
+
+#[map]
+static SYNACK_CALL: PerCpuArray<SynackCall> = PerCpuArray::with_max_entries(1, 0);
+
+/// The notes of tcp_make_synack's entry probe.
+#[inline(always)]
+pub fn synack_call() -> Option<&'static mut SynackCall> {
+    // SAFETY: the place belongs to this CPU; tcp_make_synack neither recurses nor sleeps.
+    SYNACK_CALL.get_ptr_mut(0).map(|call| unsafe { &mut *call })
+}
+
+/// A cookie check under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CookieCall {
+    /// The listener.
+    pub sk: u64,
+    /// 1 between entry and return.
+    pub inside: u32,
+    /// What the hash check inside it said: 0 it was not asked, 1 rejected, 2 valid.
+    pub hash: u32,
+}
+
+#[map]
+static COOKIE_CALL: PerCpuArray<CookieCall> = PerCpuArray::with_max_entries(1, 0);
+
+/// The notes of the cookie check's entry probe.
+#[inline(always)]
+pub fn cookie_call() -> Option<&'static mut CookieCall> {
+    // SAFETY: the place belongs to this CPU; a cookie check neither recurses nor sleeps.
+    COOKIE_CALL.get_ptr_mut(0).map(|call| unsafe { &mut *call })
+}
