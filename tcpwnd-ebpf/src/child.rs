@@ -73,7 +73,7 @@ pub fn track(sk: Object, key: &FlowKey, now: u64, record: &HandshakeRecord) -> u
     let open = Open {
         established_ktime_ns: now,
     };
-    if OPEN.insert(key, &open, BPF_ANY as u64).is_err() {
+    if OPEN.insert(key, open, BPF_ANY as u64).is_err() {
         count(Counter::OpenTableFull);
         return 0;
     }
@@ -85,7 +85,7 @@ pub fn track(sk: Object, key: &FlowKey, now: u64, record: &HandshakeRecord) -> u
         flow: *key,
         seen: 0,
     };
-    if WATCH.insert(sk.id(), &watch, BPF_ANY as u64).is_err() {
+    if WATCH.insert(sk.id(), watch, BPF_ANY as u64).is_err() {
         count(Counter::WatchTableFull);
         return child_flags::TRACKED;
     }

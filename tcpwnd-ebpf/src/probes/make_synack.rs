@@ -111,6 +111,10 @@ fn built(call: &Call, skb: Object) {
 }
 
 /// Notes a SYN+ACK under its flow: as the first of its sequence number, or as one that differs.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack, which has 512 bytes"
+)]
 #[inline(always)]
 fn record(call: &Call, skb: Object, key: &FlowKey) -> Result<()> {
     let Some(new) = handshake(Builder::MakeSynack) else {

@@ -8,9 +8,9 @@
 use super::states;
 use crate::counters::{count, run};
 use crate::maps::{EVENTS, HANDSHAKES, OPEN, WATCH};
-use crate::read::{Object, Result};
+use crate::read::Object;
 use crate::scratch::{Builder, handshake};
-use crate::{child, flow};
+use crate::{child, consts, flow};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{kprobe, raw_tracepoint};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext};
@@ -56,7 +56,7 @@ fn changed(sk: Object, old: u32, new: u32) {
         return count(Counter::SocketUnreadable);
     }
     if opens_actively {
-        simultaneous(sk, &key);
+        simultaneous(&key);
     } else if old == states::SYN_RECV {
         left_syn_recv(sk, &key, new);
     } else {
@@ -65,8 +65,12 @@ fn changed(sk: Object, old: u32, new: u32) {
 }
 
 /// Marks a connection that both sides open actively, which reaches SYN_RECV as well.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack, which has 512 bytes"
+)]
 #[inline(always)]
-fn simultaneous(_sk: Object, key: &FlowKey) {
+fn simultaneous(key: &FlowKey) {
     if !flow::wanted(key) {
         return;
     }
@@ -179,14 +183,13 @@ fn closed(sk: Object, key: &FlowKey) {
         }),
         flow: *key,
         srtt_us8: sk.get(Field::SrttUs).unwrap_or(0),
-        bytes_received: bytes_received(sk).unwrap_or(0),
+        bytes_received: if consts::has(Field::BytesReceived) {
+            sk.get(Field::BytesReceived).unwrap_or(0)
+        } else {
+            0
+        },
         established_ktime_ns,
     });
     entry.submit(0);
     count(Counter::ClosedSent);
-}
-
-#[inline(always)]
-fn bytes_received(sk: Object) -> Result<u64> {
-    sk.get(Field::BytesReceived)
 }
