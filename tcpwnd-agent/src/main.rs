@@ -1,3 +1,7 @@
 //! tcpwnd-agent, not written yet.
 
+mod kernel;
+mod probes;
+mod transport;
+
 fn main() {}

@@ -1,0 +1,198 @@
+//! Counters in the memory that the kernel programs write, read without a system call.
+//!
+//! Constraint: the mapping is read-only and other CPUs write it meanwhile, so every read is an
+//! atomic load through a pointer; no reference to the records themselves is ever made.
+
+use std::io;
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
+
+use tcpwnd_common::{COUNTER_COUNT, Counter, CpuCounters, ListenerKey, ListenerSlot};
+use tcpwnd_common::{PROBE_COUNT, Probe};
+
+/// The programs' counters at one moment, summed over CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountersSnapshot {
+    runs: [u64; PROBE_COUNT],
+    counts: [u64; COUNTER_COUNT],
+}
+
+impl CountersSnapshot {
+    /// Runs of the programs of `probe`.
+    #[must_use]
+    pub const fn runs(&self, probe: Probe) -> u64 {
+        self.runs[probe as usize]
+    }
+
+    /// Value of `counter`.
+    #[must_use]
+    pub const fn get(&self, counter: Counter) -> u64 {
+        self.counts[counter as usize]
+    }
+}
+
+/// An array map with `BPF_F_MMAPABLE`, mapped.
+pub struct MappedArray {
+    start: NonNull<u8>,
+    len: usize,
+    stride: usize,
+    entries: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is only ever read, by atomic loads.
+unsafe impl Send for MappedArray {}
+// SAFETY: as above; concurrent atomic loads need no exclusive access.
+unsafe impl Sync for MappedArray {}
+
+impl MappedArray {
+    /// Maps `entries` values of `size` bytes each.
+    ///
+    /// # Errors
+    ///
+    /// What mmap(2) says; `EINVAL` when the map was not made for it.
+    pub fn new(map: BorrowedFd<'_>, size: usize, entries: usize) -> io::Result<Self> {
+        // array_map_alloc (kernel/bpf/arraymap.c, 5.5) rounds elements up to 8 bytes, and the
+        // whole to pages.
+        let stride = size.next_multiple_of(8);
+        let len = stride * entries;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self {
+            start,
+            len,
+            stride,
+            entries,
+        })
+    }
+
+    /// Where `offset` of entry `index` is. Both are this module's own arithmetic, hence the panic.
+    fn at<T>(&self, index: usize, offset: usize) -> *mut T {
+        let position = index * self.stride + offset;
+        assert!(index < self.entries && offset + size_of::<T>() <= self.stride);
+        // SAFETY: inside of the mapping, as was just checked.
+        unsafe { self.start.as_ptr().add(position).cast() }
+    }
+
+    fn u64(&self, index: usize, offset: usize) -> u64 {
+        // SAFETY: readable while `self` lives, and aligned: strides and offsets of u64 fields are
+        // multiples of 8. Relaxed loads of this size are allowed on read-only memory
+        // (std::sync::atomic, "Atomic accesses to read-only memory").
+        unsafe { AtomicU64::from_ptr(self.at(index, offset)) }.load(Ordering::Relaxed)
+    }
+
+    fn u32(&self, index: usize, offset: usize) -> u32 {
+        // SAFETY: as in `u64`, with multiples of 4.
+        unsafe { AtomicU32::from_ptr(self.at(index, offset)) }.load(Ordering::Relaxed)
+    }
+
+    fn u16(&self, index: usize, offset: usize) -> u16 {
+        // SAFETY: as in `u64`, with multiples of 2.
+        unsafe { AtomicU16::from_ptr(self.at(index, offset)) }.load(Ordering::Relaxed)
+    }
+
+    fn u8(&self, index: usize, offset: usize) -> u8 {
+        // SAFETY: as in `u64`; bytes have no alignment.
+        unsafe { AtomicU8::from_ptr(self.at(index, offset)) }.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for MappedArray {
+    fn drop(&mut self) {
+        // SAFETY: exactly what mmap gave; pointers into it do not outlive `self`. It cannot fail
+        // for a mapping that exists, and there would be nothing to do about it.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// The map `COUNTERS`.
+pub struct Counters(MappedArray);
+
+impl Counters {
+    /// Maps it; `cpus` is the number of possible CPUs, as the loader sized it.
+    ///
+    /// # Errors
+    ///
+    /// As [`MappedArray::new`].
+    pub fn new(map: BorrowedFd<'_>, cpus: usize) -> io::Result<Self> {
+        MappedArray::new(map, size_of::<CpuCounters>(), cpus).map(Self)
+    }
+
+    /// Sum over CPUs.
+    pub fn snapshot(&self) -> CountersSnapshot {
+        let sum = |offset: usize| {
+            (0..self.0.entries)
+                .map(|cpu| self.0.u64(cpu, offset))
+                .fold(0, u64::wrapping_add)
+        };
+        let runs = offset_of!(CpuCounters, runs);
+        let counts = offset_of!(CpuCounters, counts);
+        CountersSnapshot {
+            runs: std::array::from_fn(|probe| sum(runs + probe * size_of::<u64>())),
+            counts: std::array::from_fn(|counter| sum(counts + counter * size_of::<u64>())),
+        }
+    }
+}
+
+/// The map `LISTENER_SLOTS`.
+pub struct Listeners(MappedArray);
+
+impl Listeners {
+    /// Maps it.
+    ///
+    /// # Errors
+    ///
+    /// As [`MappedArray::new`].
+    pub fn new(map: BorrowedFd<'_>, slots: usize) -> io::Result<Self> {
+        MappedArray::new(map, size_of::<ListenerSlot>(), slots).map(Self)
+    }
+
+    /// The slots that are in use.
+    pub fn used(&self) -> Vec<ListenerSlot> {
+        (0..self.0.entries)
+            .filter(|&slot| self.0.u16(slot, KEY + offset_of!(ListenerKey, port)) != 0)
+            .map(|slot| {
+                // The port is written last; what was written before it is seen from here on.
+                fence(Ordering::Acquire);
+                self.read(slot)
+            })
+            .collect()
+    }
+
+    fn read(&self, slot: usize) -> ListenerSlot {
+        let addr = KEY + offset_of!(ListenerKey, addr);
+        ListenerSlot {
+            key: ListenerKey {
+                addr: std::array::from_fn(|byte| self.0.u8(slot, addr + byte)),
+                netns: self.0.u32(slot, KEY + offset_of!(ListenerKey, netns)),
+                port: self.0.u16(slot, KEY + offset_of!(ListenerKey, port)),
+                reserved: 0,
+            },
+            synacks: self.0.u64(slot, offset_of!(ListenerSlot, synacks)),
+            cookies_sent: self.0.u64(slot, offset_of!(ListenerSlot, cookies_sent)),
+            cookies_valid: self.0.u64(slot, offset_of!(ListenerSlot, cookies_valid)),
+            cookies_rejected: self.0.u64(slot, offset_of!(ListenerSlot, cookies_rejected)),
+            cookies_accepted: self.0.u64(slot, offset_of!(ListenerSlot, cookies_accepted)),
+            accept_queue_len: self.0.u32(slot, offset_of!(ListenerSlot, accept_queue_len)),
+            accept_queue_limit: self
+                .0
+                .u32(slot, offset_of!(ListenerSlot, accept_queue_limit)),
+        }
+    }
+}
+
+const KEY: usize = offset_of!(ListenerSlot, key);

@@ -1,0 +1,75 @@
+//! The kernel programs as the commands see them: attach, read, watch, let go.
+//!
+//! Constraint: after [`attach`] has returned nothing here makes a map system call. Those switch
+//! every kprobe program of their CPU off meanwhile, and 5.10 refuses them once capabilities are
+//! gone. Counters are read through mappings, records through the ring.
+
+mod attach;
+mod error;
+mod mapped;
+mod status;
+
+use std::path::PathBuf;
+
+use tcpwnd_common::Config;
+
+pub use attach::{Attached, attach};
+pub use error::AttachError;
+pub use mapped::CountersSnapshot;
+pub use status::ProbeStatus;
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MechanismChoice {
+    /// fentry and fexit, and per hook kprobe and kretprobe where those cannot be had.
+    #[default]
+    Auto,
+    /// fentry and fexit or nothing.
+    Fentry,
+    /// kprobe and kretprobe or nothing. Changes of state still come from the raw tracepoint where
+    /// there is one: it is the program that counts connections, and kprobes can be skipped.
+    Kprobe,
+}
+
+/// What carries a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mechanism {
+    /// fentry and fexit.
+    Fentry,
+    /// kprobe and kretprobe.
+    Kprobe,
+    /// Raw tracepoint.
+    RawTracepoint,
+}
+
+impl Mechanism {
+    /// Name in options, metrics and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::RawTracepoint => "raw_tracepoint",
+        }
+    }
+}
+
+/// Entries of the table of handshakes under way when nothing else is asked for: an LRU map's
+/// entry of about 450 bytes each, hence 30 MB.
+pub const DEFAULT_HANDSHAKES: u32 = 65_536;
+
+/// What [`attach`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Given to the programs as it is. With `confirm` 0 the window probe is never even loaded.
+    pub config: Config,
+    /// Which mechanism to use.
+    pub mechanism: MechanismChoice,
+    /// Size of the ring buffer, bytes; a power of two and a multiple of the page size, else the
+    /// next one that is.
+    pub ring_bytes: u32,
+    /// Handshakes under way that are remembered; raised to 1,024 a possible CPU where it is less.
+    pub handshakes: u32,
+    /// BTF to take offsets from instead of `/sys/kernel/btf/vmlinux`.
+    pub btf: Option<PathBuf>,
+}
