@@ -41,8 +41,7 @@ impl Port {
         let port = Self(file);
         // The driver derives its time-outs from the speed; the emulated port has none.
         port.set_modes(|modes| {
-            // SAFETY: `modes` is a termios that tcgetattr filled in.
-            unsafe { libc::cfsetspeed(modes, libc::B115200) };
+            modes.c_cflag = modes.c_cflag & !libc::CBAUD | libc::B115200;
         })
         .with_context(|| format!("set the speed of {}", path.display()))?;
         Ok(port)
