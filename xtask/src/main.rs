@@ -1,3 +1,84 @@
-//! xtask, not written yet.
+//! tcpwnd's automation: `cargo xtask COMMAND`.
 
-fn main() {}
+mod build;
+mod command;
+mod kernels;
+mod paths;
+mod setup;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use kernels::Kernel;
+
+/// tcpwnd's automation.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building and testing want, as far as it is missing
+    Setup(setup::Options),
+    /// Build the kernel programs, the agent and the laboratory
+    Build,
+    /// Run things in a VM with one of the kernels
+    #[command(subcommand)]
+    Vm(vm::Task),
+    /// The kernels that tests run on
+    #[command(subcommand)]
+    Kernel(KernelTask),
+}
+
+#[derive(Subcommand)]
+enum KernelTask {
+    /// List the kernels and what the cache has of them
+    List,
+    /// Build 5.10-affected from Debian's source (about 15 minutes on 2 cores)
+    Affected,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(command::CANNOT_RUN)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Build => build::run().map(|_| ExitCode::SUCCESS),
+        Task::Vm(task) => vm::run(task),
+        Task::Kernel(KernelTask::List) => list_kernels().map(|()| ExitCode::SUCCESS),
+        Task::Kernel(KernelTask::Affected) => setup::affected::build().map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn list_kernels() -> anyhow::Result<()> {
+    for kernel in kernels::TABLE {
+        let state = kernel
+            .cached()
+            .context("look into the cache")?
+            .map_or_else(|| "not fetched".to_owned(), |image| image.version);
+        println!("{:<14} {state}", kernel.name);
+    }
+    Ok(())
+}
+
+/// Reads a kernel's name on the command line.
+fn parse_kernel(name: &str) -> Result<&'static Kernel, String> {
+    kernels::find(name).ok_or_else(|| {
+        let names: Vec<_> = kernels::TABLE.iter().map(|kernel| kernel.name).collect();
+        format!("no such kernel; there are {}", names.join(", "))
+    })
+}

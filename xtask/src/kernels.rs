@@ -1,0 +1,109 @@
+//! The one table of kernels that tests run on, and what the cache has of each.
+//!
+//! Names are stable, versions are not: Debian keeps only the newest builds of a suite, so the
+//! version is resolved when a kernel is fetched and recorded beside it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::paths;
+
+/// A kernel of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// What it is called on the command line and in results.
+    pub name: &'static str,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where a kernel comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Debian's 5.10 with the fix of 2020 taken out again: beside the checkout, or built.
+    Affected,
+    /// A package from Debian's archive.
+    Debian {
+        /// The suites in which it may be.
+        suites: &'static [&'static str],
+        /// How its release (`uname -r`) begins; empty: whatever is newest.
+        release: &'static str,
+    },
+}
+
+/// All kernels, oldest first.
+pub const TABLE: &[Kernel] = &[
+    Kernel {
+        name: "5.10-affected",
+        source: Source::Affected,
+    },
+    debian("5.10", &["bullseye", "bullseye-security"], "5.10."),
+    debian("6.1", &["bookworm", "bookworm-security"], "6.1."),
+    debian("6.12", &["trixie", "trixie-security"], "6.12."),
+    debian("6.18", &["trixie-backports"], "6.18."),
+    debian("newest", &["trixie-backports"], ""),
+];
+
+const fn debian(
+    name: &'static str,
+    suites: &'static [&'static str],
+    release: &'static str,
+) -> Kernel {
+    let source = Source::Debian { suites, release };
+    Kernel { name, source }
+}
+
+/// A kernel in the cache.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// What QEMU boots.
+    pub vmlinuz: PathBuf,
+    /// The folder that holds `lib/modules/RELEASE`; empty for a kernel without modules.
+    pub modules: PathBuf,
+    /// What `uname -r` will say.
+    pub release: String,
+    /// The package's version, or where the kernel came from.
+    pub version: String,
+}
+
+/// Looks a kernel up by name.
+pub fn find(name: &str) -> Option<&'static Kernel> {
+    TABLE.iter().find(|kernel| kernel.name == name)
+}
+
+impl Kernel {
+    /// Its folder in the cache, which may not exist yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for a cache.
+    pub fn folder(&self) -> anyhow::Result<PathBuf> {
+        Ok(paths::cache()?.join("kernels").join(self.name))
+    }
+
+    /// What the cache has of it; the version file is written last and says that it is complete.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for a cache, or its files cannot be read.
+    pub fn cached(&self) -> anyhow::Result<Option<Image>> {
+        let folder = self.folder()?;
+        if !folder.join("version").is_file() {
+            return Ok(None);
+        }
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path)
+                .map(|text| text.trim().to_owned())
+                .with_context(|| format!("read {}", path.display()))
+        };
+        Ok(Some(Image {
+            release: read("release")?,
+            version: read("version")?,
+            vmlinuz: folder.join("vmlinuz"),
+            modules: folder.join("modules"),
+        }))
+    }
+}

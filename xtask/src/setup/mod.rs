@@ -1,0 +1,95 @@
+//! Set-up: everything that building and testing want, as far as it is missing.
+//!
+//! Each step checks before it acts, says what it installs, and fails with one line that says what
+//! is missing and how to get it by hand. Nothing is installed that is already there.
+
+pub mod affected;
+mod apt;
+mod bpf_linker;
+mod kernels;
+mod packages;
+mod rust_src;
+
+use std::fs::File;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::kernels::{Kernel, TABLE};
+use crate::parse_kernel;
+use crate::paths;
+
+/// What set-up may be told.
+#[derive(Args, Default)]
+pub struct Options {
+    /// Fetch only this kernel (repeatable; all of the table if not given)
+    #[arg(long = "kernel", value_parser = parse_kernel)]
+    kernels: Vec<&'static Kernel>,
+    /// Fetch kernels anew where the archive has a newer build than the cache
+    #[arg(long)]
+    refresh: bool,
+}
+
+/// A kernel that could not be had, and why.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    /// Which one.
+    pub kernel: &'static Kernel,
+    /// One line.
+    pub reason: String,
+}
+
+/// Sets everything up and says which kernels could not be had.
+///
+/// # Errors
+///
+/// When a step fails that everything else needs.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let all: Vec<_> = TABLE.iter().collect();
+    let wanted = if options.kernels.is_empty() {
+        &all
+    } else {
+        &options.kernels
+    };
+    let missing = ensure(wanted, options.refresh)?;
+    for kernel in wanted {
+        if let Some(image) = kernel.cached()? {
+            eprintln!("setup: kernel {}: {}", kernel.name, image.version);
+        }
+    }
+    if missing.is_empty() {
+        eprintln!("setup: complete");
+    }
+    Ok(())
+}
+
+/// Sets up what building wants, and these kernels; returns the kernels that could not be had.
+///
+/// # Errors
+///
+/// When a step fails that everything else needs.
+pub fn ensure(wanted: &[&'static Kernel], refresh: bool) -> anyhow::Result<Vec<Missing>> {
+    let lock = lock()?;
+    packages::ensure()?;
+    rust_src::ensure()?;
+    bpf_linker::ensure()?;
+    let mut missing = Vec::new();
+    for kernel in wanted {
+        if let Err(error) = kernels::ensure(kernel, refresh) {
+            let reason = format!("{error:#}");
+            eprintln!("setup: kernel {} cannot be had: {reason}", kernel.name);
+            missing.push(Missing { kernel, reason });
+        }
+    }
+    drop(lock);
+    Ok(missing)
+}
+
+/// One set-up at a time: checkouts share the cache.
+fn lock() -> anyhow::Result<File> {
+    let path = paths::cache_folder("")?.join("lock");
+    let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("lock {}", path.display()))?;
+    Ok(file)
+}

@@ -1,0 +1,110 @@
+//! Debian packages with the programs and libraries that building and testing call.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::bail;
+
+use super::bpf_linker;
+use crate::command::{self, which};
+
+/// A package, and how to see that what it brings is there, whoever installed it.
+struct Package {
+    name: &'static str,
+    brings: Brings,
+}
+
+enum Brings {
+    Program(&'static str),
+    File(&'static str),
+}
+
+use Brings::{File, Program};
+
+const fn package(name: &'static str, brings: Brings) -> Package {
+    Package { name, brings }
+}
+
+const PACKAGES: &[Package] = &[
+    // Building.
+    package("gcc", Program("cc")),
+    package("libc6-dev", File("/usr/include/stdio.h")),
+    package("libzstd-dev", File("/usr/include/zstd.h")),
+    package("zlib1g-dev", File("/usr/include/zlib.h")),
+    // The VM.
+    package("qemu-system-x86", Program("qemu-system-x86_64")),
+    package("xz-utils", Program("xz")),
+    // What the VM contains.
+    package("busybox-static", Program("busybox")),
+    package("bash", Program("bash")),
+    package("bpftool", Program("bpftool")),
+    package("iproute2", Program("tc")),
+    package("kmod", Program("depmod")),
+    package("nftables", Program("nft")),
+    package("procps", Program("sysctl")),
+    package("tcpdump", Program("tcpdump")),
+];
+
+/// Installs what is missing.
+///
+/// # Errors
+///
+/// When something is missing and this is not root on a Debian system, or apt-get fails.
+pub fn ensure() -> anyhow::Result<()> {
+    let mut missing: Vec<String> = PACKAGES
+        .iter()
+        .filter(|package| !is_there(package))
+        .map(|package| package.name.to_owned())
+        .collect();
+    // LLVM is only needed to build the linker, which may be there already.
+    if !bpf_linker::is_there()? && bpf_linker::installed_llvm()?.is_none() {
+        missing.push(bpf_linker::llvm_package()?);
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!(
+        "apt-get install --no-install-recommends {}",
+        missing.join(" ")
+    );
+    if which("apt-get").is_none() {
+        bail!(
+            "missing: {} (Debian's names); install them by hand",
+            missing.join(" ")
+        );
+    }
+    if !is_root()? {
+        bail!("missing: {}; as root: {by_hand}", missing.join(" "));
+    }
+    eprintln!("setup: installing {}", missing.join(" "));
+    let installed = apt_get(&["update", "-qq"]).and_then(|()| {
+        let mut arguments = vec!["install", "-qq", "--yes", "--no-install-recommends"];
+        arguments.extend(missing.iter().map(String::as_str));
+        apt_get(&arguments)
+    });
+    installed.map_err(|error| error.context(format!("by hand: {by_hand}")))
+}
+
+fn is_there(package: &Package) -> bool {
+    match package.brings {
+        Program(name) => which(name).is_some(),
+        File(path) => Path::new(path).exists(),
+    }
+}
+
+/// Whether this process may install packages.
+///
+/// # Errors
+///
+/// When `id` cannot be run.
+pub fn is_root() -> anyhow::Result<bool> {
+    Ok(command::output(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
+fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
+    command::run(
+        Command::new("apt-get")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}

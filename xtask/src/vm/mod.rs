@@ -1,0 +1,36 @@
+//! VMs: one kernel of the table, an initramfs of this machine's tools and our binaries, one
+//! command.
+
+mod cpio;
+pub mod exec;
+mod initramfs;
+pub mod job;
+mod klog;
+mod modules;
+pub mod qemu;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// What can be done with VMs.
+#[derive(Subcommand)]
+pub enum Task {
+    /// Run a command as root in a VM; exits with its code
+    Exec(exec::Options),
+    /// An interactive shell in a VM
+    Shell(exec::ShellOptions),
+}
+
+/// Does it.
+///
+/// # Errors
+///
+/// When set-up, a build or QEMU fails.
+pub fn run(task: Task) -> anyhow::Result<ExitCode> {
+    match task {
+        Task::Exec(options) => exec::run(&options),
+        Task::Shell(options) => exec::shell(&options),
+    }
+}
