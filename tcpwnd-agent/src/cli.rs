@@ -1,0 +1,287 @@
+//! What the user typed: options and their help, nothing resolved.
+//!
+//! Constraint: no option is interpreted here beyond its syntax; [`crate::config`] does that, so
+//! that every rule about options has one place and can be tested without a command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+/// Prefix of the environment variables that stand for the options of `run`.
+pub const ENV_PREFIX: &str = "TCPWND_";
+
+/// Finds TCP connections whose window scale was damaged in the handshake.
+///
+/// Compares, per connection, the window scale that the SYN+ACK announced with the one that the
+/// socket uses, and says which connections are damaged, by how much, why, and what to do.
+///
+/// Exit codes: 0 clean; 1 findings that --fail-on names; 2 usage, or it cannot run here;
+/// 3 inconclusive: events were lost, or fewer handshakes than --min-handshakes.
+#[derive(Debug, Parser)]
+#[command(name = "tcpwnd", version, max_term_width = 100)]
+pub struct Cli {
+    /// More detail in errors; twice: the verifier's log as well
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch handshakes as they happen and print the damaged ones
+    Trace(TraceArgs),
+    /// Watch all the time; serve Prometheus metrics and log findings
+    Run(RunArgs),
+    /// Say whether it can run here, and if not, why
+    Check(CheckArgs),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each subcommand
+    Man {
+        /// Directory to write the pages to
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Which connections to look at.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// Local ports, as in 9092,9093-9099
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub port: Vec<String>,
+
+    /// Ports of the peers, as in 40000-50000
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub remote_port: Vec<String>,
+
+    /// Networks of the peers, as in 10.0.0.0/8 or 2001:db8::1
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub host: Vec<String>,
+
+    /// IPv4 only
+    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// IPv6 only
+    #[arg(short = '6', long = "ipv6")]
+    pub ipv6: bool,
+
+    /// Only this network namespace: its inode number, its name, or a path to it
+    #[arg(long, value_name = "INODE|NAME|PATH")]
+    pub netns: Option<String>,
+}
+
+/// How the programs are loaded.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Kernel")]
+pub struct KernelArgs {
+    /// How to attach
+    #[arg(long, value_enum, default_value_t = MechanismArg::Auto)]
+    pub mechanism: MechanismArg,
+
+    /// Size of the ring buffer in bytes, a power of two
+    #[arg(long, value_name = "N", default_value_t = 4 << 20)]
+    pub ring_bytes: u32,
+
+    /// BTF of this kernel, where /sys/kernel/btf/vmlinux is missing
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+}
+
+/// Values of --mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MechanismArg {
+    /// fentry where the kernel allows it, kprobes otherwise
+    Auto,
+    /// fentry and fexit only
+    Fentry,
+    /// kprobes and kretprobes only
+    Kprobe,
+}
+
+/// Values of --fail-on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// The scale announced is not the one used
+    Mismatch,
+    /// No window scaling although there could have been
+    ScaleLost,
+    /// Evidence was missing, whatever the reason
+    Unverified,
+    /// All of these, but not connections older than the trace or without an end
+    Any,
+}
+
+/// Values of `trace --format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceFormat {
+    /// Columns for people
+    Table,
+    /// One JSON object a line
+    Json,
+}
+
+/// Options of `trace`.
+#[derive(Args, Debug)]
+pub struct TraceArgs {
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+
+    /// End after this time, as in 90s or 2m
+    #[arg(long = "for", value_name = "DURATION")]
+    pub duration: Option<humantime::Duration>,
+
+    /// Findings that make the exit code 1
+    #[arg(long, value_enum, value_name = "VERDICT", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
+
+    /// Exit with 3 if fewer handshakes than this were judged
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub min_handshakes: u64,
+
+    /// Print every handshake, not only findings
+    #[arg(long)]
+    pub all: bool,
+
+    /// Watch the windows that damaged connections send
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub confirm: bool,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = TraceFormat::Table)]
+    pub format: TraceFormat,
+
+    /// The same as --format json
+    #[arg(short, long, conflicts_with = "format")]
+    pub json: bool,
+
+    /// Wide columns: IPv6 addresses are not cut
+    #[arg(short, long)]
+    pub wide: bool,
+
+    /// File to create once everything is attached
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Values of `run --format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// key=value
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Options of `run`. Each can be given as environment variable TCPWND_<OPTION> too.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+
+    /// Where to serve /metrics
+    #[arg(long, value_name = "ADDR:PORT", default_value = crate::config::DEFAULT_LISTEN)]
+    pub listen: String,
+
+    /// How to log findings
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub format: LogFormat,
+
+    /// File to create once everything is attached
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Print what the options resolve to, as environment variables, and exit
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// Options of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
+}
+
+/// The command line as clap sees it, with the environment variables of `run`.
+#[must_use]
+pub fn command() -> clap::Command {
+    // Only `run` reads the environment: a variable that is set for the daemon must not narrow
+    // down what somebody traces in the same container.
+    Cli::command().mut_subcommand("run", |run| {
+        run.mut_args(|arg| match arg.get_long().and_then(env_name) {
+            Some(name) => arg.env(name),
+            None => arg,
+        })
+    })
+}
+
+/// The environment variable that stands for an option of `run`.
+#[must_use]
+pub fn env_name(long: &str) -> Option<String> {
+    // These ask for something else than a configuration.
+    if ["print-config", "help", "version"].contains(&long) {
+        return None;
+    }
+    Some(format!(
+        "{ENV_PREFIX}{}",
+        long.replace('-', "_").to_uppercase()
+    ))
+}
+
+/// Parses a command line.
+///
+/// # Errors
+/// When it is not valid; also for `--help` and `--version`, which are no failures
+/// (`exit_code()` is 0).
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// What clap complains about, as one line.
+#[must_use]
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let line = words.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    format!("{line} (see --help)")
+}
+
+/// Whether a command line that could not be parsed asked for JSON.
+#[must_use]
+pub fn wants_json(args: &[OsString]) -> bool {
+    let mut previous = "";
+    args.iter().filter_map(|arg| arg.to_str()).any(|arg| {
+        let hit = matches!(arg, "-j" | "--json" | "--format=json")
+            || (previous == "--format" && arg == "json");
+        previous = arg;
+        hit
+    })
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

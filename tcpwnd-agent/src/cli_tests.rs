@@ -1,0 +1,92 @@
+//! What clap makes of command lines.
+
+use std::ffi::OsString;
+
+use super::{Cli, Command, FailOn, TraceArgs, command, env_name, one_line, parse, wants_json};
+
+fn cli(line: &str) -> Result<Cli, clap::Error> {
+    parse(line.split_whitespace().map(OsString::from))
+}
+
+fn trace(line: &str) -> TraceArgs {
+    match cli(line).unwrap().command {
+        Command::Trace(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn definition_is_consistent() {
+    command().debug_assert();
+}
+
+#[test]
+fn trace_options_of_a_restart_script() {
+    let args = trace("tcpwnd trace --port 9092,9093-9099 --for 2m --fail-on mismatch,any -j -4");
+    assert_eq!(args.filter.port, ["9092", "9093-9099"]);
+    assert_eq!(*args.duration.unwrap(), std::time::Duration::from_secs(120));
+    assert_eq!(args.fail_on, [FailOn::Mismatch, FailOn::Any]);
+    assert!(args.json && args.filter.ipv4);
+}
+
+#[test]
+fn confirm_is_on_unless_switched_off() {
+    assert!(trace("tcpwnd trace").confirm);
+    assert!(trace("tcpwnd trace --confirm").confirm);
+    assert!(!trace("tcpwnd trace --confirm=false").confirm);
+}
+
+#[test]
+fn usage_errors_are_one_line() {
+    for line in [
+        "tcpwnd trace --fail-on sometimes",
+        "tcpwnd trace --for soon",
+        "tcpwnd trace --prot 9092",
+        "tcpwnd trace -4 -6",
+        "tcpwnd trace --ring-bytes -1",
+        "tcpwnd frobnicate",
+        "tcpwnd trace extra",
+        "tcpwnd completions",
+    ] {
+        let text = one_line(&cli(line).unwrap_err());
+        assert!(!text.contains('\n') && !text.starts_with("error"), "{text}");
+        assert!(text.ends_with("(see --help)") && text.len() > 30, "{text}");
+    }
+    let text = one_line(&cli("tcpwnd trace --fail-on sometimes").unwrap_err());
+    assert!(
+        text.contains("'sometimes'") && text.contains("scale-lost"),
+        "{text}"
+    );
+}
+
+#[test]
+fn json_is_recognised_where_parsing_failed() {
+    let json = |line: &str| {
+        wants_json(
+            &line
+                .split_whitespace()
+                .map(OsString::from)
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert!(json("tcpwnd trace -j --bad"));
+    assert!(json("tcpwnd trace --format json --bad"));
+    assert!(json("tcpwnd trace --format=json --bad"));
+    assert!(!json("tcpwnd trace --format table --bad"));
+}
+
+#[test]
+fn only_run_reads_the_environment() {
+    let command = command();
+    let env_of = |name: &str| {
+        let sub = command.find_subcommand(name).unwrap();
+        let port = sub
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some("port"))
+            .unwrap();
+        port.get_env().map(|env| env.to_string_lossy().into_owned())
+    };
+    assert_eq!(env_of("run").as_deref(), Some("TCPWND_PORT"));
+    assert_eq!(env_of("trace"), None);
+    assert_eq!(env_name("ring-bytes").as_deref(), Some("TCPWND_RING_BYTES"));
+}

@@ -1,0 +1,245 @@
+//! What the options resolve to.
+//!
+//! Constraint: everything that can be wrong with an option is found here, before anything is
+//! loaded into the kernel.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+use anyhow::{Context, Result, bail, ensure};
+use ipnet::IpNet;
+use tcpwnd_common::{Config, FAMILY_IPV4, FAMILY_IPV6, FlowKey, MAX_PORT_RANGES, PortRange};
+
+use crate::cli::{self, FilterArgs, KernelArgs, RunArgs};
+use crate::host::netns;
+
+/// Where `run` serves its metrics by default. Prometheus' public list of exporter ports gives
+/// away 9100 to 9999 completely, so this lies outside of it.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:10435";
+
+/// Networks that --host may name; each is compared with every handshake.
+const MAX_HOSTS: usize = 64;
+
+/// Which connections to look at, resolved.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Local ports, sorted and without overlaps; empty for all.
+    pub ports: Vec<PortRange>,
+    /// The peers' ports; empty for all.
+    pub remote_ports: Vec<PortRange>,
+    /// The peers' networks; empty for all.
+    pub hosts: Vec<IpNet>,
+    /// [`FAMILY_IPV4`], [`FAMILY_IPV6`] or both.
+    pub families: u32,
+    /// Inode number of the only network namespace; 0 for all.
+    pub netns: u32,
+}
+
+impl Filter {
+    /// Resolves what was typed.
+    ///
+    /// # Errors
+    /// When a port, a network or a namespace cannot be understood.
+    pub fn resolve(args: &FilterArgs) -> Result<Self> {
+        let ports = port_ranges(&args.port, "--port")?;
+        ensure!(
+            ports.len() <= MAX_PORT_RANGES,
+            "--port names {} separate ranges, but only {MAX_PORT_RANGES} fit: write neighbours \
+             as A-B, or leave the option out and filter the output",
+            ports.len()
+        );
+        let hosts = args
+            .host
+            .iter()
+            .map(|text| host(text))
+            .collect::<Result<Vec<_>>>()?;
+        ensure!(
+            hosts.len() <= MAX_HOSTS,
+            "--host names {} networks, but only {MAX_HOSTS} fit: name larger networks",
+            hosts.len()
+        );
+        let families = match (args.ipv4, args.ipv6) {
+            (true, false) => FAMILY_IPV4,
+            (false, true) => FAMILY_IPV6,
+            _ => FAMILY_IPV4 | FAMILY_IPV6,
+        };
+        let netns = args.netns.as_deref().map_or(Ok(0), netns::resolve)?;
+        let remote_ports = port_ranges(&args.remote_port, "--remote-port")?;
+        Ok(Self {
+            ports,
+            remote_ports,
+            hosts,
+            families,
+            netns,
+        })
+    }
+
+    /// The part of the filter that the kernel programs apply.
+    #[must_use]
+    pub fn kernel_config(&self, confirm: bool) -> Config {
+        let mut config = Config {
+            families: self.families,
+            netns: self.netns,
+            confirm: u32::from(confirm),
+            ..Config::ALL
+        };
+        for (slot, range) in config.port_ranges.iter_mut().zip(&self.ports) {
+            *slot = *range;
+            config.port_range_count += 1;
+        }
+        config
+    }
+
+    /// Whether the part of the filter that the programs leave to the agent lets a flow pass.
+    #[must_use]
+    pub fn admits(&self, flow: &FlowKey) -> bool {
+        let port = self.remote_ports.is_empty()
+            || self
+                .remote_ports
+                .iter()
+                .any(|r| (r.first..=r.last).contains(&flow.remote_port));
+        let addr = IpAddr::from(flow.remote_addr).to_canonical();
+        port && (self.hosts.is_empty() || self.hosts.iter().any(|net| net.contains(&addr)))
+    }
+}
+
+/// Parses `9092` and `9093-9099`, and joins what touches.
+fn port_ranges(list: &[String], option: &str) -> Result<Vec<PortRange>> {
+    let mut ranges = Vec::new();
+    for text in list {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (port(first, text, option)?, port(last, text, option)?);
+        ensure!(
+            first <= last,
+            "invalid value '{text}' for {option}: the range ends before it begins"
+        );
+        ranges.push(PortRange { first, last });
+    }
+    ranges.sort_by_key(|range| range.first);
+    let mut joined: Vec<PortRange> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
+                last.last = last.last.max(range.last);
+            }
+            _ => joined.push(range),
+        }
+    }
+    Ok(joined)
+}
+
+fn port(text: &str, whole: &str, option: &str) -> Result<u16> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => bail!(
+            "invalid value '{whole}' for {option}: a port is a number from 1 to 65535, a range \
+             is A-B"
+        ),
+        Ok(port) => Ok(port),
+    }
+}
+
+fn host(text: &str) -> Result<IpNet> {
+    let parsed = match text.parse::<IpAddr>() {
+        Ok(addr) => Some(IpNet::from(addr.to_canonical())),
+        Err(_) => text.parse::<IpNet>().ok(),
+    };
+    parsed.with_context(|| {
+        format!(
+            "invalid value '{text}' for --host: not an address or a network, as in 10.0.0.0/8 or \
+             2001:db8::1"
+        )
+    })
+}
+
+/// Checks the size of the ring buffer.
+///
+/// # Errors
+/// When the kernel would refuse it: it wants a power of two and whole pages.
+pub fn ring_bytes(args: &KernelArgs) -> Result<u32> {
+    let bytes = args.ring_bytes;
+    ensure!(
+        bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes),
+        "invalid value '{bytes}' for --ring-bytes: the kernel wants a power of two, from 4096 to \
+         {}",
+        1 << 30
+    );
+    Ok(bytes)
+}
+
+/// Resolves the address to serve on. A bare `:10435` means every address.
+///
+/// # Errors
+/// When it names no address.
+pub fn listen_addr(text: &str) -> Result<SocketAddr> {
+    let named = if text.starts_with(':') {
+        format!("[::]{text}")
+    } else {
+        text.to_owned()
+    };
+    named.to_socket_addrs().ok().and_then(|mut addrs| addrs.next()).with_context(|| {
+        format!("invalid value '{text}' for --listen: not an address and a port, as in {DEFAULT_LISTEN}")
+    })
+}
+
+/// The configuration of `run` as the environment variables that would give the same.
+///
+/// # Errors
+/// When an option cannot be resolved.
+pub fn print_run(args: &RunArgs) -> Result<String> {
+    let filter = Filter::resolve(&args.filter)?;
+    let listen = listen_addr(&args.listen)?;
+    let ranges = |ranges: &[PortRange]| {
+        let texts: Vec<String> = ranges
+            .iter()
+            .map(|r| {
+                if r.first == r.last {
+                    r.first.to_string()
+                } else {
+                    format!("{}-{}", r.first, r.last)
+                }
+            })
+            .collect();
+        texts.join(",")
+    };
+    let path = |path: &Option<std::path::PathBuf>| {
+        path.as_ref()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default()
+    };
+    let hosts: Vec<String> = filter.hosts.iter().map(ToString::to_string).collect();
+    let values = [
+        ("port", ranges(&filter.ports)),
+        ("remote-port", ranges(&filter.remote_ports)),
+        ("host", hosts.join(",")),
+        ("ipv4", (filter.families == FAMILY_IPV4).to_string()),
+        ("ipv6", (filter.families == FAMILY_IPV6).to_string()),
+        (
+            "netns",
+            if filter.netns == 0 {
+                String::new()
+            } else {
+                filter.netns.to_string()
+            },
+        ),
+        ("mechanism", value_name(args.kernel.mechanism)),
+        ("ring-bytes", ring_bytes(&args.kernel)?.to_string()),
+        ("btf", path(&args.kernel.btf)),
+        ("listen", listen.to_string()),
+        ("format", value_name(args.format)),
+        ("ready-file", path(&args.ready_file)),
+    ];
+    let lines = values.iter().filter(|(_, value)| !value.is_empty());
+    Ok(lines
+        .filter_map(|(long, value)| Some(format!("{}={value}\n", cli::env_name(long)?)))
+        .collect())
+}
+
+fn value_name(value: impl clap::ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map(|v| v.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

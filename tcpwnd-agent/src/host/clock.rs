@@ -1,0 +1,67 @@
+//! The two clocks: the kernel's records carry CLOCK_MONOTONIC, people want the time of day.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Now, in nanoseconds of CLOCK_MONOTONIC (`bpf_ktime_get_ns`).
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a valid timespec that the call fills; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+/// The time of day at a moment of CLOCK_MONOTONIC.
+///
+/// Asks both clocks anew each time: the offset between them changes whenever the time is set.
+#[must_use]
+pub fn wall(ktime_ns: u64) -> Timestamp {
+    let age = monotonic_ns().saturating_sub(ktime_ns);
+    let age = jiff::SignedDuration::from_nanos(i64::try_from(age).unwrap_or(i64::MAX));
+    Timestamp::now()
+        .checked_sub(age)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// RFC 3339, UTC, microseconds.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> String {
+    format!("{time:.6}")
+}
+
+/// Hours, minutes and seconds in the host's time zone, as in `bcc`'s tables.
+#[must_use]
+pub fn hms(time: Timestamp, zone: &TimeZone) -> String {
+    let local = zone.to_datetime(time);
+    format!(
+        "{:02}:{:02}:{:02}",
+        local.hour(),
+        local.minute(),
+        local.second()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{hms, monotonic_ns, rfc3339, wall};
+
+    #[test]
+    fn wall_time_of_now_is_now() {
+        let before = jiff::Timestamp::now();
+        let wall = wall(monotonic_ns());
+        let off = wall.duration_since(before).abs();
+        assert!(off < jiff::SignedDuration::from_secs(2), "{off:?}");
+    }
+
+    #[test]
+    fn times_are_printed_with_fixed_width() {
+        let time = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+        assert_eq!(rfc3339(time), "2023-11-14T22:13:20.000000Z");
+        assert_eq!(hms(time, &jiff::tz::TimeZone::UTC), "22:13:20");
+    }
+}

@@ -1,0 +1,7 @@
+//! What the host says, apart from its kernel's insides: clocks, namespaces, this process.
+//!
+//! Constraint: only reads.
+
+pub mod clock;
+pub mod netns;
+pub mod process;

@@ -1,0 +1,227 @@
+//! The HTTP listener: four pages, nothing that can be written to.
+//!
+//! Constraint: whatever a client sends or leaves out, it costs a bounded amount of memory and
+//! time. Requests have no body, connections have a lifetime, and their number has a limit.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::exposition::{self, Family};
+
+/// Connections at a time; the kernel's queue holds what comes beyond.
+const MAX_CONNECTIONS: usize = 64;
+/// For a request's head, from the moment when one may come.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection's whole life. Scrapers keep theirs open; they come again.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// A request's head, bytes; hyper takes no less.
+const MAX_HEAD: usize = 8192;
+/// Headers of a request.
+const MAX_HEADERS: usize = 64;
+/// How long requests that are under way may take once the listener is to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What the pages show.
+pub trait Pages {
+    /// Every metric, as of now.
+    fn metrics(&self) -> Vec<Family>;
+
+    /// Whether everything that is required is attached.
+    ///
+    /// # Errors
+    /// With what is missing.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// Takes the address.
+///
+/// # Errors
+/// When it cannot be had; the message names the address and the way out.
+pub fn bind(addr: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(addr).map_err(|error| {
+        let way_out = match error.kind() {
+            io::ErrorKind::AddrInUse => "stop what listens there, or choose another with --listen",
+            io::ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
+            _ => "choose an address of this host with --listen",
+        };
+        let reason = super::reason(&error);
+        anyhow::Error::new(error)
+            .context(format!("failed to listen on {addr}: {reason}: {way_out}"))
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves until `stop` becomes true, then lets what is under way finish.
+///
+/// # Errors
+/// When the runtime cannot take the listener.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    pages: Rc<dyn Pages>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let for_connections = stop.clone();
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &slots) => {
+                if let Some((stream, slot)) = accepted {
+                    let task = connection(stream, slot, Rc::clone(&pages), for_connections.clone());
+                    connections.spawn_local(task);
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    // What is not finished by then is cut off.
+    let _ = tokio::time::timeout(GRACE, all).await;
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, slot)),
+        Err(_) => {
+            // Out of descriptors, or a connection that was gone before it was taken: the first
+            // would come back at once, so let go of the CPU in between.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    slot: OwnedSemaphorePermit,
+    pages: Rc<dyn Pages>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = service_fn(|request| {
+        let response = respond(&request, &*pages);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // An error is the client's own doing (a reset, garbage, a time-out): nothing to report.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = tokio::time::sleep(LIFETIME) => {}
+        _ = stop.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+    drop(slot);
+}
+
+fn respond(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return closing(response);
+    }
+    let response = match request.uri().path() {
+        "/" => typed(StatusCode::OK, "text/html; charset=utf-8", INDEX.into()),
+        "/metrics" => metrics(request, pages),
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" => match pages.ready() {
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(missing) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &format!("not ready: {missing}\n"),
+            ),
+        },
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+    };
+    // Nobody reads a body here, and skipping one would take as long as the client likes.
+    if request.body().is_end_stream() {
+        response
+    } else {
+        closing(response)
+    }
+}
+
+fn metrics(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
+    let accept = request
+        .headers()
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let format = exposition::negotiate(accept);
+    match exposition::encode(pages.metrics(), format) {
+        Ok(body) => typed(StatusCode::OK, format.content_type(), body.into()),
+        Err(_) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics could not be encoded\n",
+        ),
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", body.to_owned().into())
+}
+
+fn typed(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The page that says what this is.
+const INDEX: &str = concat!(
+    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>tcpwnd</title></head>",
+    "<body><h1>tcpwnd ",
+    env!("CARGO_PKG_VERSION"),
+    "</h1><p>Finds TCP connections whose window scale was damaged in the handshake.</p><ul>",
+    "<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>",
+    "<li><a href=\"/healthz\">/healthz</a>: the process answers</li>",
+    "<li><a href=\"/readyz\">/readyz</a>: everything that is needed is attached</li>",
+    "</ul></body></html>\n"
+);
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;
