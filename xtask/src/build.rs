@@ -30,7 +30,8 @@ pub fn run() -> anyhow::Result<Binaries> {
             .args(["-p", "tcpwnd-agent", "-p", "tcpwnd-lab"])
             .arg("--target-dir")
             .arg(paths::target())
-            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static"),
+            // Warnings are clippy's matter; cargo would repeat them before each VM.
+            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Awarnings"),
     )?;
     let folder = paths::target().join(TARGET).join("release");
     Ok(Binaries {

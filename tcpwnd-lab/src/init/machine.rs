@@ -60,7 +60,7 @@ const MOUNTS: [Mount; 10] = [
 ///
 /// Names the step that failed. Nothing is undone: the caller reports and powers off.
 pub fn bring_up() -> anyhow::Result<()> {
-    for mount in &MOUNTS {
+    for mount in MOUNTS.iter().filter(|mount| !hides_files(mount)) {
         if let Err(error) = mount_one(mount)
             && mount.required
         {
@@ -79,6 +79,12 @@ pub fn bring_up() -> anyhow::Result<()> {
         run_quietly("modprobe", &["tun"])?;
     }
     Ok(())
+}
+
+/// Whether the mount would hide files that xtask was told to add (`--add x:/tmp/x`).
+fn hides_files(mount: &Mount) -> bool {
+    let mut entries = std::fs::read_dir(mount.target).into_iter().flatten();
+    mount.kind == "tmpfs" && entries.next().is_some()
 }
 
 fn mount_one(mount: &Mount) -> io::Result<()> {
