@@ -2,9 +2,13 @@
 
 mod build;
 mod command;
+mod demo;
+mod docs;
 mod kernels;
+mod lint;
 mod paths;
 mod setup;
+mod test;
 mod vm;
 
 use std::process::ExitCode;
@@ -28,9 +32,13 @@ enum Task {
     Setup(setup::Options),
     /// Build the kernel programs, the agent and the laboratory
     Build,
+    /// The gate: set-up, format, lint, unit tests, scenarios in VMs
+    Test(test::Options),
     /// Run things in a VM with one of the kernels
     #[command(subcommand)]
     Vm(vm::Task),
+    /// Show a damaged connection, found and mended, in a VM
+    Demo(demo::Options),
     /// The kernels that tests run on
     #[command(subcommand)]
     Kernel(KernelTask),
@@ -58,6 +66,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Build => build::run().map(|_| ExitCode::SUCCESS),
+        Task::Test(options) => test::run(&options),
+        Task::Demo(options) => demo::run(&options),
         Task::Vm(task) => vm::run(task),
         Task::Kernel(KernelTask::List) => list_kernels().map(|()| ExitCode::SUCCESS),
         Task::Kernel(KernelTask::Affected) => setup::affected::build().map(|()| ExitCode::SUCCESS),

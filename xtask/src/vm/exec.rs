@@ -153,7 +153,11 @@ impl Boot<'_> {
 }
 
 /// Sets up what this kernel needs, and builds.
-fn prepare(kernel: &'static Kernel) -> anyhow::Result<Binaries> {
+///
+/// # Errors
+///
+/// When set-up or the build fails.
+pub fn prepare(kernel: &'static Kernel) -> anyhow::Result<Binaries> {
     if let Some(missing) = setup::ensure(&[kernel], false)?.first() {
         bail!(
             "kernel {} cannot be had: {}",

@@ -7,7 +7,9 @@ mod initramfs;
 pub mod job;
 mod klog;
 mod modules;
-pub mod qemu;
+mod qemu;
+pub mod results;
+pub mod test;
 mod tools;
 
 use std::process::ExitCode;
@@ -19,6 +21,8 @@ use clap::Subcommand;
 pub enum Task {
     /// Run a command as root in a VM; exits with its code
     Exec(exec::Options),
+    /// Run scenarios on kernels and print the matrix
+    Test(test::Options),
     /// An interactive shell in a VM
     Shell(exec::ShellOptions),
 }
@@ -31,6 +35,7 @@ pub enum Task {
 pub fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Exec(options) => exec::run(&options),
+        Task::Test(options) => test::run(&options),
         Task::Shell(options) => exec::shell(&options),
     }
 }

@@ -1,0 +1,47 @@
+//! Format and lint, for everything including the kernel programs.
+
+use std::process::Command;
+
+use crate::build::cargo;
+use crate::command;
+use crate::paths;
+
+/// One check: what it is called, and its command.
+pub struct Lint {
+    /// For the report.
+    pub name: &'static str,
+    command: Command,
+}
+
+impl Lint {
+    /// Runs it; what it finds is on stderr.
+    pub fn passes(mut self) -> bool {
+        command::run(&mut self.command).is_ok()
+    }
+}
+
+/// All checks.
+pub fn all() -> Vec<Lint> {
+    let workspace = paths::workspace();
+    let mut format = cargo(&workspace);
+    format.args(["fmt", "--all", "--", "--check"]);
+    let mut clippy = cargo(&workspace);
+    clippy.args(["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]);
+    let mut programs = cargo(&workspace);
+    programs
+        .args(["clippy", "--quiet", "-p", "tcpwnd-ebpf", "--all-features"])
+        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+        .arg("--target-dir")
+        .arg(paths::target().join("bpf"))
+        .args(["--", "-D", "warnings"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"");
+    [
+        ("format", format),
+        ("clippy", clippy),
+        ("clippy of the kernel programs", programs),
+    ]
+    .into_iter()
+    .map(|(name, command)| Lint { name, command })
+    .collect()
+}
