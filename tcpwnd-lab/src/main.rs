@@ -2,8 +2,21 @@
 //!
 //! Only decides which of the two it is; everything else lives in the modules.
 
+mod agent;
+mod broker;
 mod cli;
+mod client;
+mod findings;
 mod init;
+mod net;
+mod packet;
+mod peer;
+mod poll;
+mod scenarios;
+mod socket;
+mod tun;
+mod wait;
+mod witness;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,276 @@
+//! A broker-like server: takes requests, each a length and that many bytes, and answers each.
+//!
+//! Constraint: one thread, whatever the number of connections, and every byte is read as soon as
+//! it arrives, so that a stalled transfer is never this server's doing.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::net::Namespace;
+use crate::poll::Poll;
+use crate::socket::{self, ListenOptions, TcpInfo};
+use crate::wait;
+
+/// A connection that the server accepted, as it was at that moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted {
+    /// The client's address; IPv4-mapped ones as IPv4.
+    pub peer: SocketAddr,
+    /// What its socket said: the witness for the scale in use.
+    pub info: TcpInfo,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    paused: AtomicBool,
+    close_all: AtomicBool,
+    accepted: Mutex<Vec<Accepted>>,
+}
+
+/// A running server. Dropping it closes the listener and every connection.
+#[derive(Debug)]
+pub struct Broker {
+    listener: Arc<TcpListener>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Starts a server in a namespace.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn start(at: &Namespace, options: &ListenOptions) -> Result<Self> {
+        Self::serve(at.enter(|| socket::listen(options))?)
+    }
+
+    /// Starts a server in the calling thread's own namespace.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn start_here(options: &ListenOptions) -> Result<Self> {
+        Self::serve(socket::listen(options)?)
+    }
+
+    fn serve(listener: TcpListener) -> Result<Self> {
+        listener
+            .set_nonblocking(true)
+            .context("failed to make the listener non-blocking")?;
+        let listener = Arc::new(listener);
+        let shared = Arc::new(Shared::default());
+        let mut server = Server {
+            listener: Arc::clone(&listener),
+            shared: Arc::clone(&shared),
+            poll: Poll::new()?,
+            clients: HashMap::new(),
+        };
+        server.poll.add(listener.as_fd())?;
+        let thread = std::thread::spawn(move || server.run());
+        Ok(Self {
+            listener,
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Sets the listener's SO_RCVBUF, in bytes as an application passes it, `rmem_max` or not.
+    ///
+    /// # Errors
+    /// Without CAP_NET_ADMIN.
+    pub fn set_receive_buffer(&self, bytes: u32) -> Result<()> {
+        socket::force_receive_buffer(&*self.listener, bytes)
+    }
+
+    /// Stops accepting, or goes on; connections wait in the accept queue meanwhile.
+    pub fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Release);
+    }
+
+    /// Closes all connections that are open now.
+    ///
+    /// # Errors
+    /// When the server does not get to it.
+    pub fn close_connections(&self) -> Result<()> {
+        self.shared.close_all.store(true, Ordering::Release);
+        wait::until_true(
+            wait::PATIENCE,
+            "the server to close its connections",
+            || Ok(!self.shared.close_all.load(Ordering::Acquire)),
+        )
+    }
+
+    /// Every connection accepted so far, in order.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<Accepted> {
+        lock(&self.shared.accepted).clone()
+    }
+
+    /// Waits until `count` connections have been accepted, and returns them all.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn wait_accepted(&self, count: usize) -> Result<Vec<Accepted>> {
+        wait::until(
+            wait::PATIENCE,
+            &format!("{count} accepted connections"),
+            || {
+                let accepted = self.accepted();
+                Ok((accepted.len() >= count).then_some(accepted))
+            },
+        )
+    }
+
+    /// Waits until the connection from `peer` has been accepted.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn wait_accepted_from(&self, peer: SocketAddr) -> Result<Accepted> {
+        wait::until(wait::PATIENCE, &format!("a connection from {peer}"), || {
+            Ok(self
+                .accepted()
+                .into_iter()
+                .rev()
+                .find(|accepted| accepted.peer == peer))
+        })
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            eprintln!("tcpwnd-lab: the server panicked");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Server {
+    listener: Arc<TcpListener>,
+    shared: Arc<Shared>,
+    poll: Poll,
+    clients: HashMap<RawFd, Client>,
+}
+
+impl Server {
+    fn run(&mut self) {
+        let mut paused = false;
+        while !self.shared.stop.load(Ordering::Acquire) {
+            if self.shared.close_all.load(Ordering::Acquire) {
+                self.clients.clear();
+                self.shared.close_all.store(false, Ordering::Release);
+            }
+            let pause = self.shared.paused.load(Ordering::Acquire);
+            if pause != paused {
+                paused = pause;
+                let listener = self.listener.as_fd();
+                let done = if pause {
+                    self.poll.remove(listener)
+                } else {
+                    self.poll.add(listener)
+                };
+                if let Err(error) = done {
+                    eprintln!("tcpwnd-lab: server: {error:#}");
+                }
+            }
+            for ready in self.poll.wait(Duration::from_millis(5)) {
+                if ready == self.listener.as_raw_fd() {
+                    self.accept();
+                } else if !self.clients.get_mut(&ready).is_some_and(Client::go_on) {
+                    self.clients.remove(&ready);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Ok((stream, peer)) = self.listener.accept() {
+            let Ok(info) = TcpInfo::of(&stream) else {
+                continue;
+            };
+            lock(&self.shared.accepted).push(Accepted {
+                peer: socket::canonical(peer),
+                info,
+            });
+            if stream.set_nonblocking(true).is_ok() && self.poll.add(stream.as_fd()).is_ok() {
+                self.clients.insert(stream.as_raw_fd(), Client::new(stream));
+            }
+        }
+    }
+}
+
+/// One connection: reads a length, then that many bytes, then answers with the count.
+struct Client {
+    stream: TcpStream,
+    header: Vec<u8>,
+    remaining: u32,
+    size: u32,
+}
+
+impl Client {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            header: Vec::new(),
+            remaining: 0,
+            size: 0,
+        }
+    }
+
+    /// Reads what is there; false when the connection is over.
+    fn go_on(&mut self) -> bool {
+        let mut buffer = [0; 65_536];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    if !self.take(&buffer[..count]) {
+                        return false;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            if self.remaining == 0 {
+                let missing = 4 - self.header.len();
+                let (head, rest) = bytes.split_at(missing.min(bytes.len()));
+                self.header.extend_from_slice(head);
+                bytes = rest;
+                let Ok(size) = <[u8; 4]>::try_from(self.header.as_slice()) else {
+                    continue;
+                };
+                self.header.clear();
+                self.size = u32::from_be_bytes(size);
+                self.remaining = self.size;
+            }
+            let count = (self.remaining as usize).min(bytes.len());
+            bytes = &bytes[count..];
+            self.remaining -= count as u32;
+            // A few bytes into an empty send buffer: never blocks.
+            if self.remaining == 0 && self.stream.write_all(&self.size.to_be_bytes()).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}

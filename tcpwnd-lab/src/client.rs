@@ -1,0 +1,120 @@
+//! Clients of the kernel's own TCP stack: they send requests, time the answers, and say what
+//! their sockets believe.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::net::Namespace;
+use crate::socket::{self, TcpInfo};
+use crate::wait::PATIENCE;
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+}
+
+impl Client {
+    /// Connects from a namespace.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn connect(from: &Namespace, to: SocketAddr) -> Result<Self> {
+        from.enter(|| Self::connect_here(to))
+    }
+
+    /// Connects from the calling thread's namespace.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn connect_here(to: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, PATIENCE)
+            .with_context(|| format!("failed to connect to {to}"))?;
+        stream
+            .set_nodelay(true)
+            .context("failed to set TCP_NODELAY")?;
+        Ok(Self { stream })
+    }
+
+    /// Sends a request of `size` bytes and waits for the answer; returns the time it took.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the answer is not about this request.
+    pub fn request(&mut self, size: u32) -> Result<Duration> {
+        let start = Instant::now();
+        let mut request = size.to_be_bytes().to_vec();
+        request.resize(4 + size as usize, 0x2a);
+        self.stream
+            .write_all(&request)
+            .context("failed to send a request")?;
+        let mut answer = [0; 4];
+        self.stream
+            .read_exact(&mut answer)
+            .context("failed to read an answer")?;
+        let counted = u32::from_be_bytes(answer);
+        ensure!(
+            counted == size,
+            "sent {size} bytes, but the server counted {counted}"
+        );
+        Ok(start.elapsed())
+    }
+
+    /// What this client's socket believes.
+    ///
+    /// # Errors
+    /// As [`TcpInfo::of`].
+    pub fn info(&self) -> Result<TcpInfo> {
+        TcpInfo::of(&self.stream)
+    }
+
+    /// The client's own address.
+    ///
+    /// # Errors
+    /// When the socket has none.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.stream
+            .local_addr()
+            .context("failed to read a client's address")
+    }
+
+    /// Closes the connection with a RST, which leaves nothing behind on either side.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn reset(self) -> Result<()> {
+        socket::reset_on_close(&self.stream)
+    }
+}
+
+/// What a client saw of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Visit {
+    /// The client's own address.
+    pub address: SocketAddr,
+    /// What its socket said.
+    pub info: TcpInfo,
+}
+
+/// Makes `count` connections, one after the other, each reset as soon as its server has answered
+/// a request.
+///
+/// # Errors
+/// When one cannot connect or gets no answer.
+pub fn come_and_go(from: &Namespace, to: SocketAddr, count: usize) -> Result<Vec<Visit>> {
+    from.enter(|| (0..count).map(|_| visit(to)).collect())
+}
+
+fn visit(to: SocketAddr) -> Result<Visit> {
+    let mut client = Client::connect_here(to)?;
+    // The answer shows that the server's side is established too.
+    client.request(1)?;
+    let visit = Visit {
+        address: client.address()?,
+        info: client.info()?,
+    };
+    client.reset()?;
+    Ok(visit)
+}

@@ -1,0 +1,199 @@
+//! The lines that `tcpwnd trace --json` prints, as far as the scenarios look at them.
+//!
+//! Constraint: written from the documented schema, not shared with the agent, so that a change of
+//! the outward contract shows up here as a failure.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+
+/// One line.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Line {
+    /// A handshake and its verdict.
+    Handshake(Box<Handshake>),
+    /// A window that a connection under watch has sent.
+    Window(Window),
+    /// The end of a connection that had a finding.
+    Closed(Closed),
+    /// The books, at the end.
+    Summary(Box<Summary>),
+    /// What kept the agent from working.
+    Error {
+        /// One line.
+        error: String,
+    },
+}
+
+/// What an end of a connection is called.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Endpoint {
+    addr: IpAddr,
+    port: u16,
+}
+
+impl Endpoint {
+    /// The same as a socket address.
+    #[must_use]
+    pub fn address(self) -> SocketAddr {
+        SocketAddr::new(self.addr, self.port)
+    }
+}
+
+/// Which connection a line is about.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Flow {
+    /// Inode of the network namespace.
+    pub netns: u64,
+    /// The observed host's end.
+    pub local: Endpoint,
+    /// The peer's end.
+    pub remote: Endpoint,
+}
+
+/// A handshake and its verdict.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Handshake {
+    /// `ok`, `mismatch`, `scale_lost` or `unverified`.
+    pub verdict: String,
+    /// Why, unless `ok`.
+    pub cause: Option<String>,
+    /// `normal`, `cookie`, `fast_open` or `unknown`.
+    pub path: String,
+    /// `established`, `died` or `closed_early`.
+    pub outcome: String,
+    /// Which connection.
+    pub flow: Flow,
+    /// The direction in which this host receives.
+    pub receive: Option<Receive>,
+    /// The direction in which this host sends.
+    pub send: Option<Send>,
+}
+
+impl Handshake {
+    /// Scale in the SYN+ACK, as reported.
+    #[must_use]
+    pub fn advertised(&self) -> Option<u8> {
+        self.receive.as_ref().and_then(|receive| receive.advertised)
+    }
+
+    /// Scale that the socket uses, as reported.
+    #[must_use]
+    pub fn used(&self) -> Option<u8> {
+        self.receive.as_ref().and_then(|receive| receive.used)
+    }
+}
+
+/// How this host's windows arrive at the peer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Receive {
+    /// Scale in the SYN+ACK; none without the option.
+    pub advertised: Option<u8>,
+    /// Scale of the socket; none without window scaling.
+    pub used: Option<u8>,
+    /// 2^(used − advertised).
+    pub factor: f64,
+    /// `none`, `too_small` or `overrun`.
+    pub damage: String,
+}
+
+/// How the peer's windows arrive at this host.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Send {
+    /// Scale in the SYN; none without the option.
+    pub offered: Option<u8>,
+    /// Scale by which the socket reads the peer's windows; none without window scaling.
+    pub used: Option<u8>,
+    /// `none`, `too_small` or `overrun`.
+    pub damage: String,
+}
+
+/// A window that a connection under watch has sent.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Window {
+    /// Which connection.
+    pub flow: Flow,
+    /// The window that the kernel chose, in bytes.
+    pub window_bytes: u32,
+    /// The field of the TCP header, not scaled.
+    pub on_wire: u32,
+    /// The window as the peer computes it, in bytes.
+    pub peer_window_bytes: u32,
+}
+
+/// The end of a connection that had a finding.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Closed {
+    /// Which connection.
+    pub flow: Flow,
+}
+
+/// The books.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Summary {
+    /// Connections that left SYN_RECV, from the kernel programs' counters.
+    pub handshakes: u64,
+    /// Sound ones.
+    pub ok: u64,
+    /// Damaged: advertised and used differ.
+    pub mismatch: u64,
+    /// Damaged: no scaling although there could be.
+    pub scale_lost: u64,
+    /// Not judged for want of evidence.
+    pub unverified: u64,
+    /// Lost on the way, by stage.
+    pub lost: BTreeMap<String, u64>,
+    /// Whether the agent finds its books balanced.
+    pub balanced: bool,
+    /// Handshakes by path.
+    pub paths: BTreeMap<String, u64>,
+    /// One entry a listener.
+    #[serde(default)]
+    pub listeners: Vec<Listener>,
+    /// One entry a probe.
+    #[serde(default)]
+    pub probes: Vec<Probe>,
+    /// Every counter, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+    /// The agent's exit code.
+    pub exit_code: i32,
+}
+
+impl Summary {
+    /// Everything that was counted as lost.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.values().sum()
+    }
+}
+
+/// A listener's cookies.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Listener {
+    /// Local port.
+    pub port: u16,
+    /// SYN+ACKs built for it.
+    pub synacks: u64,
+    /// Those of them with a cookie.
+    pub cookies_sent: u64,
+    /// Valid cookies that came back.
+    pub cookies_valid: u64,
+    /// Cookies that did not check out.
+    pub cookies_rejected: u64,
+    /// Valid cookies that became a connection.
+    pub cookies_accepted: u64,
+}
+
+/// A probe.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Probe {
+    /// Its name.
+    pub probe: String,
+    /// `fentry`, `kprobe`, …
+    pub mechanism: String,
+    /// Runs that the kernel skipped, where it can tell.
+    pub missed: Option<u64>,
+}

@@ -1,0 +1,14 @@
+//! Networks to experiment in: namespaces, links with delay, settings.
+//!
+//! Constraint: everything made here disappears with the value that stands for it, and nothing
+//! outside of it changes, so scenarios can follow each other in one machine.
+
+mod command;
+mod namespace;
+mod pair;
+mod sysctl;
+
+pub use command::{output, run};
+pub use namespace::Namespace;
+pub use pair::{Pair, PairOptions};
+pub use sysctl::{GlobalSetting, setting};

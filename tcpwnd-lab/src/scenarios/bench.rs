@@ -1,0 +1,83 @@
+//! What every scenario is given, and what they have in common.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::agent::{Agent, Launch, Report};
+use crate::broker::Accepted;
+use crate::client::Visit;
+use crate::findings::Handshake;
+
+/// What every scenario is given.
+#[derive(Debug)]
+pub struct Bench {
+    /// How the agent is to be started.
+    pub launch: Launch,
+    /// Whether the kernel's cookie path forgets the listener's SO_RCVBUF (before commit
+    /// 909172a14974 "net: Update window_clamp if SOCK_RCVBUF is set").
+    pub affected: bool,
+}
+
+/// This scenario cannot be played here, and the kernel or the machine is why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsupported(pub String);
+
+impl Bench {
+    /// Starts `tcpwnd trace` on the port of Kafka's listener.
+    ///
+    /// # Errors
+    /// As [`Launch::trace`].
+    pub fn trace(&self) -> Result<Agent> {
+        self.launch.trace("9092", &[])
+    }
+}
+
+/// Checks each reported scale against the sockets: `used` against the accepted sockets' own word,
+/// `advertised` against what the clients' sockets took from the SYN+ACK.
+///
+/// # Errors
+/// When a connection is missing or a value differs.
+pub fn compare(report: &Report, port: u16, accepted: &[Accepted], visits: &[Visit]) -> Result<()> {
+    for (peer, handshake) in pair(report, port, accepted.iter().map(|at| (at.peer, at.info)))? {
+        ensure!(
+            handshake.used() == peer.used(),
+            "the socket says {peer:?}, but reported was {handshake:?}"
+        );
+    }
+    for (client, handshake) in pair(report, port, visits.iter().map(|at| (at.address, at.info)))? {
+        let told = client.scaling.then_some(client.send_scale);
+        ensure!(
+            handshake.advertised() == told,
+            "the client was told {client:?}, but reported was {handshake:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Finds the report of each connection. A client's port may come twice: then in order.
+fn pair<'r, T>(
+    report: &'r Report,
+    port: u16,
+    seen: impl Iterator<Item = (SocketAddr, T)>,
+) -> Result<Vec<(T, &'r Handshake)>> {
+    let mut reports: HashMap<SocketAddr, VecDeque<&Handshake>> = HashMap::new();
+    for handshake in &report.handshakes {
+        if handshake.flow.local.address().port() == port {
+            reports
+                .entry(handshake.flow.remote.address())
+                .or_default()
+                .push_back(handshake);
+        }
+    }
+    seen.map(|(peer, witness)| {
+        let report = reports.get_mut(&peer).and_then(VecDeque::pop_front);
+        Ok((
+            witness,
+            report.with_context(|| format!("no report about {peer}"))?,
+        ))
+    })
+    .collect()
+}

@@ -1,0 +1,72 @@
+//! 300 ordinary handshakes: IPv4, IPv6, and IPv4 with a dual-stack listener.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Result, ensure};
+
+use super::bench::{Bench, compare};
+use crate::agent::Report;
+use crate::broker::Broker;
+use crate::client::{Visit, come_and_go};
+use crate::net::{Pair, PairOptions};
+use crate::socket::{Family, ListenOptions};
+use crate::witness::{self, Tcpdump};
+
+/// Handshakes of each kind.
+const EACH: usize = 100;
+
+/// The kinds: which listener, on which port, and which address its clients use.
+const KINDS: [(Family, u16, IpAddr); 3] = [
+    (Family::V4, 9092, Pair::SERVER_V4),
+    (Family::V6, 9093, Pair::SERVER_V6),
+    (Family::Dual, 9094, Pair::SERVER_V4),
+];
+
+pub fn play(bench: &Bench) -> Result<String> {
+    let pair = Pair::new(PairOptions::default())?;
+    let report = visit_all(bench, &pair, EACH)?;
+    report.expect_all(3 * EACH, "ok", "normal", None)?;
+    ensure!(report.windows.is_empty(), "a sound connection was watched");
+    Ok(format!("{} ok, path normal", report.summary.ok))
+}
+
+/// Makes `each` handshakes of each kind under the agent's eyes, and checks the report against the
+/// sockets, tcpdump and the kernel's counters.
+pub fn visit_all(bench: &Bench, pair: &Pair, each: usize) -> Result<Report> {
+    let listen = |family, port| ListenOptions {
+        family,
+        port,
+        ..ListenOptions::default()
+    };
+    let brokers = KINDS
+        .iter()
+        .map(|&(family, port, _)| Broker::start(&pair.server, &listen(family, port)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut wire = Tcpdump::start(&pair.server, "eth0")?;
+    let before = witness::counter(&pair.server, "Tcp", "PassiveOpens")?;
+    let mut agent = bench.launch.trace("9092-9094", &[])?;
+    let visits = KINDS
+        .iter()
+        .map(|&(_, port, address)| come_and_go(&pair.client, SocketAddr::new(address, port), each))
+        .collect::<Result<Vec<Vec<Visit>>>>()?;
+    agent.wait_handshakes(3 * each)?;
+    let report = agent.finish()?;
+    let opened = witness::counter(&pair.server, "Tcp", "PassiveOpens")? - before;
+    ensure!(
+        opened == report.summary.handshakes,
+        "the kernel counted {opened} connections, but reported were {}",
+        report.summary.handshakes
+    );
+    for ((&(_, port, _), broker), visits) in KINDS.iter().zip(&brokers).zip(&visits) {
+        compare(&report, port, &broker.wait_accepted(each)?, visits)?;
+    }
+    let synacks = wire.synacks(3 * each)?;
+    for (synack, visit) in synacks.iter().zip(visits.iter().flatten()) {
+        ensure!(
+            synack.to_port == visit.address.port()
+                && synack.window_scale == Some(visit.info.send_scale),
+            "tcpdump saw {synack:?}, but the client {visit:?}"
+        );
+    }
+    Ok(report)
+}

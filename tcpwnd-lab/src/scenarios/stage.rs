@@ -1,0 +1,79 @@
+//! The usual setting of a scenario with peers of our own: a server in a namespace, and a TUN device
+//! behind which they are.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::broker::Broker;
+use crate::net::Namespace;
+use crate::peer::{Offer, Peer};
+use crate::socket::ListenOptions;
+use crate::tun::Tun;
+
+/// Port of the server.
+pub const PORT: u16 = 9092;
+
+/// A server, and a TUN device with peers behind it.
+#[derive(Debug)]
+pub struct Stage {
+    /// The server.
+    pub broker: Broker,
+    /// The device.
+    pub tun: Tun,
+    /// Where both are.
+    pub server: Namespace,
+}
+
+impl Stage {
+    /// Sets up a namespace with these settings, the device, and the server.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub fn new(listen: &ListenOptions, settings: &[(&str, &str)]) -> Result<Self> {
+        let server = Namespace::new()?;
+        for (name, value) in settings {
+            server.set(name, value)?;
+        }
+        let tun = Tun::open(&server)?;
+        let broker = Broker::start(&server, listen)?;
+        Ok(Self {
+            broker,
+            tun,
+            server,
+        })
+    }
+
+    /// A listener as Kafka opens it, and every connection by cookie.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_cookies() -> Result<Self> {
+        Self::new(&ListenOptions::default(), COOKIES)
+    }
+
+    /// The IPv4 peer with this number.
+    #[must_use]
+    pub fn peer(&self, number: u16) -> Peer<'_> {
+        self.peer_offering(number, Offer::default())
+    }
+
+    /// The IPv4 peer with this number, with a SYN of its own.
+    #[must_use]
+    pub fn peer_offering(&self, number: u16, offer: Offer) -> Peer<'_> {
+        let local = SocketAddr::new(Tun::client(false, number), 40_000 + number);
+        Peer::offering(&self.tun, local, Tun::server(false, PORT), offer)
+    }
+}
+
+/// Every SYN is answered with a cookie.
+pub const COOKIES: &[(&str, &str)] = &[("net/ipv4/tcp_syncookies", "2")];
+
+/// A listener whose receive buffer is left to the kernel, which no kernel's cookie path forgets.
+#[must_use]
+pub fn unlocked() -> ListenOptions {
+    ListenOptions {
+        receive_buffer: None,
+        ..ListenOptions::default()
+    }
+}

@@ -1,0 +1,255 @@
+//! Sockets with what the standard library leaves out: options, backlog, TCP_INFO.
+//!
+//! Constraint: the only module that calls `setsockopt` and `getsockopt`.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use anyhow::{Context, Result};
+
+/// Which addresses a listener takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// An AF_INET socket on 0.0.0.0.
+    V4,
+    /// An AF_INET6 socket on ::, IPv6 only.
+    V6,
+    /// An AF_INET6 socket on ::, IPv4 as well: what a JVM opens.
+    Dual,
+}
+
+/// How a listener is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenOptions {
+    /// Addresses that it takes.
+    pub family: Family,
+    /// Local port.
+    pub port: u16,
+    /// SO_RCVBUF in bytes as the application passes it (the kernel doubles it), or none.
+    pub receive_buffer: Option<u32>,
+    /// Backlog, in connections.
+    pub backlog: u32,
+    /// Length of the Fast Open queue, in connections; 0 leaves Fast Open off.
+    pub fast_open: u32,
+}
+
+impl Default for ListenOptions {
+    /// Kafka's defaults: dual stack, `socket.receive.buffer.bytes` 102400,
+    /// `socket.listen.backlog.size` 50.
+    fn default() -> Self {
+        Self {
+            family: Family::Dual,
+            port: 9092,
+            receive_buffer: Some(102_400),
+            backlog: 50,
+            fast_open: 0,
+        }
+    }
+}
+
+/// Opens a listener in the calling thread's network namespace.
+///
+/// # Errors
+/// What the kernel refuses, with the step's name.
+pub fn listen(options: &ListenOptions) -> Result<TcpListener> {
+    let domain = if options.family == Family::V4 {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    // SAFETY: takes no pointer.
+    let descriptor = unsafe {
+        libc::socket(
+            domain,
+            libc::SOCK_STREAM | libc::SOCK_CLOEXEC,
+            libc::IPPROTO_TCP,
+        )
+    };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error()).context("failed to create a socket");
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    if domain == libc::AF_INET6 {
+        let only_v6 = i32::from(options.family == Family::V6);
+        set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only_v6)?;
+    }
+    set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    // Before listen(), as Kafka does: the SYN+ACK's window scale depends on it.
+    if let Some(bytes) = options.receive_buffer {
+        set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, to_int(bytes)?)?;
+    }
+    bind_any(&socket, domain, options.port)?;
+    if options.fast_open > 0 {
+        set(
+            &socket,
+            libc::IPPROTO_TCP,
+            libc::TCP_FASTOPEN,
+            to_int(options.fast_open)?,
+        )?;
+    }
+    // SAFETY: takes a descriptor by value.
+    if unsafe { libc::listen(socket.as_raw_fd(), to_int(options.backlog)?) } != 0 {
+        return Err(io::Error::last_os_error()).context("failed to listen");
+    }
+    Ok(TcpListener::from(socket))
+}
+
+fn bind_any(socket: &impl AsFd, domain: i32, port: u16) -> Result<()> {
+    let descriptor = socket.as_fd().as_raw_fd();
+    let done = if domain == libc::AF_INET {
+        // SAFETY: all-zero is a valid sockaddr_in.
+        let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+        address.sin_family = libc::AF_INET as libc::sa_family_t;
+        address.sin_port = port.to_be();
+        // SAFETY: the pointer and the size are those of `address`, which outlives the call.
+        unsafe {
+            libc::bind(
+                descriptor,
+                (&raw const address).cast(),
+                size_of_val(&address) as u32,
+            )
+        }
+    } else {
+        // SAFETY: all-zero is a valid sockaddr_in6.
+        let mut address: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+        address.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+        address.sin6_port = port.to_be();
+        // SAFETY: as above.
+        unsafe {
+            libc::bind(
+                descriptor,
+                (&raw const address).cast(),
+                size_of_val(&address) as u32,
+            )
+        }
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error())
+            .with_context(|| format!("failed to bind to port {port}"));
+    }
+    Ok(())
+}
+
+/// Sets SO_RCVBUF beyond `rmem_max`, so that no setting of the whole machine has to change.
+///
+/// # Errors
+/// Without CAP_NET_ADMIN.
+pub fn force_receive_buffer(socket: &impl AsFd, bytes: u32) -> Result<()> {
+    set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_RCVBUFFORCE,
+        to_int(bytes)?,
+    )
+}
+
+/// Makes closing the socket send a RST (SO_LINGER of 0 s), so that no TIME_WAIT stays behind.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn reset_on_close(socket: &impl AsFd) -> Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    set(socket, libc::SOL_SOCKET, libc::SO_LINGER, linger)
+}
+
+/// Sets a socket option; `T` is the type that the option takes.
+fn set<T: Copy>(socket: &impl AsFd, level: i32, name: i32, value: T) -> Result<()> {
+    // SAFETY: the pointer and the size are those of `value`, which outlives the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<T>() as u32,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error())
+            .with_context(|| format!("failed to set socket option {name} of level {level}"));
+    }
+    Ok(())
+}
+
+fn to_int(value: u32) -> Result<i32> {
+    i32::try_from(value).context("too large for a socket option")
+}
+
+/// IPv4-mapped IPv6 addresses as the IPv4 addresses that they stand for.
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = address.ip().to_canonical();
+    SocketAddr::new(ip, address.port())
+}
+
+/// What a TCP socket of the kernel says about itself (`struct tcp_info`,
+/// include/uapi/linux/tcp.h): the witness for what was really agreed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Window scale that the peer announced, by which the socket reads the peer's windows.
+    pub send_scale: u8,
+    /// Window scale that the socket uses for its own windows.
+    pub receive_scale: u8,
+    /// Whether window scaling is on.
+    pub scaling: bool,
+    /// Whether timestamps are on.
+    pub timestamps: bool,
+    /// The peer's receive window as this socket understands it, in bytes (since Linux 5.4).
+    pub send_window: u32,
+}
+
+impl TcpInfo {
+    /// Asks a socket.
+    ///
+    /// # Errors
+    /// When it is no TCP socket, or the kernel is too old to tell the window.
+    pub fn of(socket: &impl AsFd) -> Result<Self> {
+        let mut bytes = [0u8; 256];
+        let mut length = bytes.len() as libc::socklen_t;
+        // SAFETY: the pointer and the length describe `bytes`, which outlives the call.
+        let done = unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                bytes.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        if done != 0 {
+            return Err(io::Error::last_os_error()).context("failed to read TCP_INFO");
+        }
+        Self::parse(&bytes[..length as usize]).context("TCP_INFO is too short")
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        // Offsets of tcpi_options, of the two scales' byte (the low half is tcpi_snd_wscale), and
+        // of tcpi_snd_wnd: the structure only ever grows at its end.
+        const OPTIONS: usize = 5;
+        const SCALES: usize = 6;
+        const SEND_WINDOW: usize = 228;
+        // TCPI_OPT_TIMESTAMPS and TCPI_OPT_WSCALE.
+        const TIMESTAMPS: u8 = 1;
+        const SCALING: u8 = 4;
+        let (options, scales) = (*bytes.get(OPTIONS)?, *bytes.get(SCALES)?);
+        let window = bytes.get(SEND_WINDOW..SEND_WINDOW + 4)?;
+        Some(Self {
+            send_scale: scales & 0xf,
+            receive_scale: scales >> 4,
+            scaling: options & SCALING != 0,
+            timestamps: options & TIMESTAMPS != 0,
+            send_window: u32::from_ne_bytes(window.try_into().ok()?),
+        })
+    }
+
+    /// The scale that the socket uses for its windows, or none without window scaling.
+    #[must_use]
+    pub fn used(&self) -> Option<u8> {
+        self.scaling.then_some(self.receive_scale)
+    }
+}
