@@ -38,7 +38,10 @@ pub fn fail(error: &anyhow::Error, json: bool, verbose: u8) -> u8 {
     }
     let line = error.to_string();
     if json {
-        let (time, text) = (clock::rfc3339(Timestamp::now()), serde_json::Value::from(line.as_str()));
+        let (time, text) = (
+            clock::rfc3339(Timestamp::now()),
+            serde_json::Value::from(line.as_str()),
+        );
         let object =
             format!("{{\"schema\":1,\"kind\":\"error\",\"time\":\"{time}\",\"error\":{text}}}");
         // Nothing is left to be done when neither stream takes it.

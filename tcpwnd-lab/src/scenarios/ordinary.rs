@@ -52,10 +52,12 @@ pub fn visit_all(bench: &Bench, pair: &Pair, each: usize) -> Result<Report> {
     agent.wait_handshakes(3 * each)?;
     let report = agent.finish()?;
     let opened = witness::counter(&pair.server, "Tcp", "PassiveOpens")? - before;
+    let reported = report.summary.handshakes;
+    // More when the ACK and the first data were handled on two CPUs at once: the kernel counts
+    // two children and throws one away (tcp_check_req, inet_csk_complete_hashdance; seen on 5.10).
     ensure!(
-        opened == report.summary.handshakes,
-        "the kernel counted {opened} connections, but reported were {}",
-        report.summary.handshakes
+        reported == 3 * each as u64 && opened >= reported,
+        "the kernel counted {opened} connections, but reported were {reported}"
     );
     for ((&(_, port, _), broker), visits) in KINDS.iter().zip(&brokers).zip(&visits) {
         compare(&report, port, &broker.wait_accepted(each)?, visits)?;
