@@ -1,0 +1,3 @@
+//! Detectors: each is one way in which connections get damaged.
+
+pub mod window_scale;

@@ -1,0 +1,120 @@
+//! What the damage comes to: the window as the other side computes it, and the throughput that
+//! it allows.
+
+use super::Verdict;
+use super::evidence::{self, Told};
+use super::verdict::{Damage, Direction};
+use tcpwnd_common::{Child, HandshakeRecord, handshake_flags};
+
+/// Largest value of a header's window field.
+const MAX_WINDOW_FIELD: u64 = 65_535;
+
+/// What a connection can do as it left the handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Impact {
+    /// This host's window as the peer computes it, bytes; `None` when unverified.
+    pub peer_window_bytes: Option<u64>,
+    /// Smoothed round-trip time, microseconds; `None` when the kernel has not measured it.
+    pub srtt_us: Option<u32>,
+    /// Time from the SYN+ACK to the ACK, microseconds: the round-trip time as far as the
+    /// handshake tells; `None` where it is not known which SYN+ACK was answered.
+    pub handshake_us: Option<u64>,
+    /// The smallest window that a damaged direction is held to, per round-trip time (the
+    /// smoothed one if known, else the handshake's), bytes per second; `None` where nothing
+    /// holds the connection back or no time is known.
+    pub ceiling_bytes_per_second: Option<f64>,
+}
+
+impl Impact {
+    /// What is known whatever the verdict.
+    pub(super) fn measured(child: &Child) -> Self {
+        Self {
+            srtt_us: srtt_us(child.srtt_us8),
+            ..Self::default()
+        }
+    }
+}
+
+/// Smoothed round-trip time in microseconds, from the kernel's eighths.
+pub(crate) fn srtt_us(eighths: u32) -> Option<u32> {
+    (eighths != 0).then_some(eighths / 8)
+}
+
+/// The window that the peer computes, bytes: what fits the header's field after this host's
+/// shift, shifted back by what the peer was told.
+///
+/// `tcp_select_window` (net/ipv4/tcp_output.c, 5.10) limits the window to what the field can say
+/// before it shifts; no option is a shift of 0.
+#[must_use]
+pub fn peer_window(window_bytes: u32, used: Option<u8>, advertised: Option<u8>) -> u64 {
+    on_wire(window_bytes, used) << advertised.unwrap_or(0)
+}
+
+/// The header's window field for a window in bytes.
+pub(crate) fn on_wire(window_bytes: u32, used: Option<u8>) -> u64 {
+    let shift = used.unwrap_or(0);
+    u64::from(window_bytes).min(MAX_WINDOW_FIELD << shift) >> shift
+}
+
+/// Bytes per second that one window a round trip comes to.
+pub(crate) fn ceiling(window_bytes: u64, rtt_us: u64) -> Option<f64> {
+    // Windows have at most 30 bits: no precision is lost.
+    (rtt_us != 0).then(|| window_bytes as f64 * 1e6 / rtt_us as f64)
+}
+
+pub(super) fn of(
+    record: &HandshakeRecord,
+    told: &Told,
+    receive: &Direction,
+    send: &Direction,
+    verdict: Verdict,
+) -> Impact {
+    let measured = Impact::measured(&record.child);
+    let handshake_us = handshake_us(record, told);
+    let peer_window = peer_window(record.child.rcv_wnd, receive.used, receive.announced);
+    let held = held_to(record, peer_window, receive, send, verdict);
+    let rtt_us = measured.srtt_us.map(u64::from).or(handshake_us);
+    Impact {
+        peer_window_bytes: Some(peer_window),
+        handshake_us,
+        ceiling_bytes_per_second: held
+            .zip(rtt_us)
+            .and_then(|(window, rtt)| ceiling(window, rtt)),
+        ..measured
+    }
+}
+
+/// The smallest window that holds the connection back, bytes.
+fn held_to(
+    record: &HandshakeRecord,
+    peer_window: u64,
+    receive: &Direction,
+    send: &Direction,
+    verdict: Verdict,
+) -> Option<u64> {
+    let receives = receive.damage() == Damage::TooSmall || matches!(verdict, Verdict::ScaleLost(_));
+    let received = receives.then_some(peer_window);
+    // The ACK's own window is the first that is scaled; the socket takes it in after it became
+    // established, so that its snd_wnd is too early to ask.
+    let sent = (send.damage() == Damage::TooSmall)
+        .then(|| evidence::ack(&record.handshake))
+        .flatten()
+        .map(|_| u64::from(record.handshake.ack.options.window) << send.used.unwrap_or(0));
+    received.into_iter().chain(sent).min()
+}
+
+/// Time from the SYN+ACK that the peer acted on to now, if there was but one that it could be,
+/// or its timestamp says so.
+fn handshake_us(record: &HandshakeRecord, told: &Told) -> Option<u64> {
+    let handshake = &record.handshake;
+    let echo = evidence::ack(handshake).and_then(|ack| ack.timestamps);
+    let echoed = match (echo, told.timestamps) {
+        (Some(echo), Some(sent)) => echo.tsecr == sent.tsval,
+        _ => false,
+    };
+    let only = handshake.synacks <= 1 && handshake.flags & handshake_flags::SYNACKS_DIFFER == 0;
+    (echoed || only)
+        .then(|| record.header.ktime_ns.checked_sub(told.ktime_ns))
+        .flatten()
+        .map(|ns| ns / 1_000)
+}

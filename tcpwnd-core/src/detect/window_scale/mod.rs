@@ -1,0 +1,148 @@
+//! Whether both ends of a connection agree on the shift counts of its windows.
+//!
+//! Constraint: a verdict rests on what was read on that very connection. Where a piece of the
+//! evidence is missing or contradicts another, the verdict is `unverified`, never `ok`.
+//! docs/detection.md says how the rules follow from the RFCs and the kernel.
+
+mod cause;
+mod evidence;
+mod impact;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub(crate) use evidence::{ack, options};
+pub use impact::{Impact, peer_window};
+pub(crate) use impact::{ceiling, on_wire, srtt_us};
+pub use verdict::{Damage, Direction, Judgement, judge};
+
+use crate::label::labels;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+/// What the verdict needs to know beside the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// When every program was in place, nanoseconds of CLOCK_MONOTONIC.
+    pub watching_since_ktime_ns: u64,
+}
+
+labels! {
+    /// How a connection came about.
+    Path {
+        /// Through the SYN queue.
+        Normal = "normal",
+        /// By a SYN cookie.
+        Cookie = "cookie",
+        /// By Fast Open (RFC 7413): data before the handshake was over.
+        FastOpen = "fast_open",
+        /// Nothing was seen of its SYN+ACK.
+        Unknown = "unknown",
+    }
+}
+
+labels! {
+    /// Why the two ends disagree.
+    MismatchCause {
+        /// The ACK of a SYN cookie came without the timestamps that the SYN+ACK carried, and with
+        /// them went what the cookie had kept in them.
+        CookieTimestampsMissing = "cookie_timestamps_missing",
+        /// The cookie path computed this host's shift count again and came to another value.
+        CookieRecomputed = "cookie_recomputed",
+        /// The evidence supports none of the others.
+        Unknown = "unknown",
+    }
+}
+
+labels! {
+    /// Why a connection has no window scaling.
+    LostCause {
+        /// A SYN cookie without timestamps has no room for a shift count.
+        CookieWithoutTimestamps = "cookie_without_timestamps",
+        /// The SYN carried no window scale.
+        PeerDidNotOffer = "peer_did_not_offer",
+        /// `net.ipv4.tcp_window_scaling` is 0 in this namespace.
+        DisabledHere = "disabled_here",
+        /// The evidence supports none of the others.
+        Unknown = "unknown",
+    }
+}
+
+labels! {
+    /// Why there is no verdict.
+    UnverifiedCause {
+        /// The SYN+ACK can have left before watching began.
+        BeforeStart = "before_start",
+        /// Nothing is known of the SYN+ACK, though watching had begun.
+        NoRecord = "no_record",
+        /// What is known is of another handshake with the same addresses.
+        StaleRecord = "stale_record",
+        /// SYN+ACKs differed, and nothing shows which one the peer acted on.
+        TwoSynacks = "two_synacks",
+        /// A value could not be read, or two readings of it contradict each other.
+        Unreadable = "unreadable",
+        /// The connection never became established; its outcome says what it came to.
+        NotEstablished = "not_established",
+    }
+}
+
+/// What became of the window scale of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Both ends agree, and windows are scaled.
+    Ok,
+    /// The ends disagree, in one direction or both.
+    Mismatch(MismatchCause),
+    /// Both ends agree that windows are not scaled.
+    ScaleLost(LostCause),
+    /// There is not enough evidence.
+    Unverified(UnverifiedCause),
+}
+
+impl Verdict {
+    /// Name in metrics, tables and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Mismatch(_) => "mismatch",
+            Self::ScaleLost(_) => "scale_lost",
+            Self::Unverified(_) => "unverified",
+        }
+    }
+
+    /// Name of the cause; `None` for `ok`.
+    #[must_use]
+    pub const fn cause(self) -> Option<&'static str> {
+        match self {
+            Self::Ok => None,
+            Self::Mismatch(cause) => Some(cause.name()),
+            Self::ScaleLost(cause) => Some(cause.name()),
+            Self::Unverified(cause) => Some(cause.name()),
+        }
+    }
+
+    /// Whether it is worth a line by itself: everything but `ok` and connections that never
+    /// became established.
+    #[must_use]
+    pub const fn is_finding(self) -> bool {
+        !matches!(
+            self,
+            Self::Ok | Self::Unverified(UnverifiedCause::NotEstablished)
+        )
+    }
+
+    /// Whether the connection is slower than it could be for as long as it lives.
+    #[must_use]
+    pub const fn is_damaged(self) -> bool {
+        matches!(self, Self::Mismatch(_) | Self::ScaleLost(_))
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut verdict = serializer.serialize_struct("Verdict", 2)?;
+        verdict.serialize_field("verdict", self.name())?;
+        verdict.serialize_field("cause", &self.cause())?;
+        verdict.end()
+    }
+}

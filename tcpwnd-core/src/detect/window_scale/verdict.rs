@@ -1,0 +1,244 @@
+//! The rules: from a record to a verdict.
+
+use super::evidence::{self, Offer, Told, Used};
+use super::{Context, Impact, Path, UnverifiedCause, Verdict, cause, impact};
+use crate::label::labels;
+use tcpwnd_common::{HandshakeRecord, Outcome, handshake_flags, synack_flags};
+
+/// How much earlier than its measured round-trip time a handshake may have begun: programs do
+/// not take effect on all CPUs at once.
+const START_SLACK_NS: u64 = 50_000_000;
+
+/// How long after its SYN+ACK an ACK can still make a connection, where nothing was measured:
+/// a SYN cookie is taken for up to two minutes (`MAX_SYNCOOKIE_AGE`, include/net/tcp.h), a
+/// SYN+ACK repeated for 63 s (`tcp_synack_retries` is 5).
+const LONGEST_HANDSHAKE_NS: u64 = 128_000_000_000;
+
+labels! {
+    /// What a disagreement does to one direction.
+    Damage {
+        /// Nothing: the shift counts have the same effect.
+        None = "none",
+        /// The sender takes the receiver's window for smaller than it is, and waits.
+        TooSmall = "too_small",
+        /// The sender takes it for larger than it is, and what exceeds it is dropped.
+        Overrun = "overrun",
+    }
+}
+
+/// The shift counts of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direction {
+    /// What the receiver of the data announced: for the receive direction in the SYN+ACK, for the
+    /// send direction in the SYN; `None` without the option.
+    pub announced: Option<u8>,
+    /// What this host's socket uses; `None` when it does not scale.
+    pub used: Option<u8>,
+    /// Binary logarithm of how many times too small the window appears to the sender of the
+    /// data; negative when it appears too large.
+    pub shrink_log2: i8,
+}
+
+impl Direction {
+    /// How many times too small the window appears to the sender of the data; below 1 when it
+    /// appears too large.
+    #[must_use]
+    pub fn factor(&self) -> f64 {
+        f64::from(self.shrink_log2).exp2()
+    }
+
+    /// What that does.
+    #[must_use]
+    pub fn damage(&self) -> Damage {
+        match self.shrink_log2 {
+            0 => Damage::None,
+            1.. => Damage::TooSmall,
+            _ => Damage::Overrun,
+        }
+    }
+}
+
+/// What was found out about one handshake.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judgement {
+    /// The verdict and its cause.
+    pub verdict: Verdict,
+    /// How the connection came about.
+    pub path: Path,
+    /// This host's windows as the peer reads them; `None` when unverified.
+    pub receive: Option<Direction>,
+    /// The peer's windows as this host reads them; `None` when unverified.
+    pub send: Option<Direction>,
+    /// What the damage comes to.
+    pub impact: Impact,
+}
+
+/// The agreement between one SYN+ACK and the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Comparison {
+    receive: Direction,
+    send: Direction,
+    agrees: bool,
+}
+
+/// Judges a connection that left SYN_RECV.
+#[must_use]
+pub fn judge(record: &HandshakeRecord, context: &Context) -> Judgement {
+    match established(record, context) {
+        Ok((told, used)) => verified(record, &told, used),
+        Err(cause) => Judgement {
+            verdict: Verdict::Unverified(cause),
+            path: path(record),
+            receive: None,
+            send: None,
+            impact: Impact::measured(&record.child),
+        },
+    }
+}
+
+/// The SYN+ACK that the peer acted on and the socket that came of it.
+fn established(
+    record: &HandshakeRecord,
+    context: &Context,
+) -> Result<(Told, Used), UnverifiedCause> {
+    if record.child.outcome != Outcome::Established as u8 {
+        return Err(UnverifiedCause::NotEstablished);
+    }
+    if !has_record(record) {
+        return Err(if began_before(record, context) {
+            UnverifiedCause::BeforeStart
+        } else {
+            UnverifiedCause::NoRecord
+        });
+    }
+    if !evidence::is_paired(record) {
+        return Err(UnverifiedCause::StaleRecord);
+    }
+    let used = evidence::used(&record.child).ok_or(UnverifiedCause::Unreadable)?;
+    let told = evidence::told_all(&record.handshake).ok_or(UnverifiedCause::Unreadable)?;
+    let acted_on = acted_on(record, told, used).ok_or(UnverifiedCause::TwoSynacks)?;
+    Ok((acted_on, used))
+}
+
+/// Whether there is a SYN+ACK of a listener to compare with.
+fn has_record(record: &HandshakeRecord) -> bool {
+    record.record_found != 0 && record.handshake.flags & handshake_flags::SIMULTANEOUS == 0
+}
+
+/// Whether a handshake without a record can have begun before watching did.
+///
+/// A smoothed round-trip time that was measured by now is the time from the SYN+ACK to the ACK
+/// (`tcp_synack_rtt_meas`, net/ipv4/tcp_input.c); SYN cookies and repeated SYN+ACKs have none.
+fn began_before(record: &HandshakeRecord, context: &Context) -> bool {
+    let since = context.watching_since_ktime_ns;
+    let now = record.header.ktime_ns;
+    if record.child.srtt_us8 == 0 {
+        return now.saturating_sub(since) <= LONGEST_HANDSHAKE_NS;
+    }
+    let took_ns = u64::from(record.child.srtt_us8) / 8 * 1_000;
+    now.saturating_sub(took_ns) <= since.saturating_add(START_SLACK_NS)
+}
+
+/// Which SYN+ACK the peer acted on, as far as it matters.
+///
+/// The ACK echoes the timestamp of the one that the peer took. Without that, two that lead to the
+/// same result need no telling apart.
+fn acted_on(
+    record: &HandshakeRecord,
+    (first, last): (Told, Option<Told>),
+    used: Used,
+) -> Option<Told> {
+    let echo = evidence::ack(&record.handshake)
+        .and_then(|ack| ack.timestamps)
+        .map(|timestamps| timestamps.tsecr);
+    let echoed = |told: &Told| echo.is_some() && told.timestamps.map(|t| t.tsval) == echo;
+    let Some(last) = last else {
+        return seen(record, &first, echo).then_some(first);
+    };
+    match (echoed(&first), echoed(&last)) {
+        (true, false) => return Some(first),
+        (false, true) => return Some(last),
+        _ => {}
+    }
+    let same = first.cookie == last.cookie
+        && first.offer == last.offer
+        && compare(&first, used) == compare(&last, used);
+    same.then_some(first)
+}
+
+/// Whether nothing shows that the peer acted on a SYN+ACK that was never seen.
+///
+/// The echo of an unknown timestamp does show it where each SYN+ACK of the handshake is known
+/// and each may say something else, as with SYN cookies; a repeated SYN+ACK of a request says
+/// what the first one said.
+fn seen(record: &HandshakeRecord, only: &Told, echo: Option<u32>) -> bool {
+    match (only.timestamps, echo) {
+        (Some(sent), Some(echo)) if only.cookie && record.handshake.synacks <= 1 => {
+            sent.tsval == echo
+        }
+        _ => true,
+    }
+}
+
+fn verified(record: &HandshakeRecord, told: &Told, used: Used) -> Judgement {
+    let comparison = compare(told, used);
+    let verdict = if !comparison.agrees {
+        Verdict::Mismatch(cause::of_mismatch(record, told, used))
+    } else if used.receive.is_none() {
+        Verdict::ScaleLost(cause::of_loss(record, told))
+    } else {
+        Verdict::Ok
+    };
+    Judgement {
+        verdict,
+        path: path(record),
+        receive: Some(comparison.receive),
+        send: Some(comparison.send),
+        impact: impact::of(record, told, &comparison.receive, &comparison.send, verdict),
+    }
+}
+
+/// Compares option or none with option or none, in both directions.
+fn compare(told: &Told, used: Used) -> Comparison {
+    let offered = match told.offer {
+        Offer::Scale(shift) => Some(shift),
+        Offer::Nothing | Offer::Unseen => None,
+    };
+    // Scaling is in effect, in both directions, only if both segments carried the option
+    // (RFC 7323, section 2.2): the peer shifts its windows only if the SYN+ACK did.
+    let in_effect = told.advertised.and(offered);
+    Comparison {
+        receive: Direction {
+            announced: told.advertised,
+            used: used.receive,
+            shrink_log2: log2_ratio(used.receive, told.advertised),
+        },
+        send: Direction {
+            announced: offered,
+            used: used.send,
+            shrink_log2: log2_ratio(in_effect, used.send),
+        },
+        agrees: told.advertised == used.receive && in_effect == used.send,
+    }
+}
+
+/// Binary logarithm of 2^`a` / 2^`b`, where no option is a shift of 0.
+fn log2_ratio(a: Option<u8>, b: Option<u8>) -> i8 {
+    // Both are at most 14, see `evidence`.
+    a.unwrap_or(0) as i8 - b.unwrap_or(0) as i8
+}
+
+fn path(record: &HandshakeRecord) -> Path {
+    let handshake = &record.handshake;
+    if !has_record(record) || !evidence::is_paired(record) {
+        Path::Unknown
+    } else if handshake.first.flags & synack_flags::FAST_OPEN != 0 {
+        Path::FastOpen
+    } else if handshake.first.flags & synack_flags::COOKIE != 0
+        || handshake.flags & handshake_flags::COOKIE_ACCEPTED != 0
+    {
+        Path::Cookie
+    } else {
+        Path::Normal
+    }
+}

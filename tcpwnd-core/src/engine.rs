@@ -1,0 +1,221 @@
+//! The way in: bytes of a record in, an observation out, the books kept.
+
+use crate::books::Books;
+use crate::decode::{self, DecodeError, Record};
+use crate::detect::window_scale::{self, Context, Direction, on_wire, peer_window, srtt_us};
+use crate::findings::{ClosedFlow, Evidence, Finding, Impact, Outcome, Receive, Send, WindowSeen};
+use crate::flow::Flow;
+use crate::flows::OpenFlows;
+use std::collections::HashMap;
+use std::fmt;
+use tcpwnd_common::{ClosedRecord, FlowKey, HandshakeRecord, WindowRecord, child_flags};
+
+/// Settings of an [`Engine`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// When every program was in place, nanoseconds of CLOCK_MONOTONIC.
+    pub watching_since_ktime_ns: u64,
+    /// Most open damaged connections to keep.
+    pub flow_limit: usize,
+}
+
+/// What came of one record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// A handshake ended.
+    Handshake(Box<Finding>),
+    /// A damaged connection ended.
+    Closed(ClosedFlow),
+    /// A connection under watch announced a window.
+    Window(WindowSeen),
+    /// The filter left it out; handshakes among these are counted in the books.
+    FilteredOut,
+}
+
+type Filter = Box<dyn Fn(&Flow) -> bool + std::marker::Send + Sync>;
+
+/// Turns records into observations and keeps what adds up.
+pub struct Engine {
+    context: Context,
+    filter: Filter,
+    books: Books,
+    flows: OpenFlows,
+    // Connections whose windows the kernel reports, with the time they were established. The
+    // kernel's own table bounds them; the limit of the flows does here.
+    watched: HashMap<FlowKey, u64>,
+}
+
+impl Engine {
+    /// An engine that lets every connection through.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            context: Context {
+                watching_since_ktime_ns: settings.watching_since_ktime_ns,
+            },
+            filter: Box::new(|_| true),
+            books: Books::default(),
+            flows: OpenFlows::new(settings.flow_limit),
+            watched: HashMap::new(),
+        }
+    }
+
+    /// The same, for connections only that `filter` lets through.
+    #[must_use]
+    pub fn with_filter(
+        mut self,
+        filter: impl Fn(&Flow) -> bool + std::marker::Send + Sync + 'static,
+    ) -> Self {
+        self.filter = Box::new(filter);
+        self
+    }
+
+    /// Takes in one record.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not a record of this version. That is counted in the books.
+    pub fn ingest(&mut self, bytes: &[u8]) -> Result<Observation, DecodeError> {
+        self.books.received();
+        let record = decode::decode(bytes).inspect_err(|error| self.books.undecodable(error))?;
+        Ok(match record {
+            Record::Handshake(record, outcome) => self.handshake(&record, outcome.into()),
+            Record::Closed(record) => self.closed(&record),
+            Record::Window(record) => self.window(&record),
+        })
+    }
+
+    /// What has been counted.
+    #[must_use]
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// The damaged connections that are open now.
+    #[must_use]
+    pub fn flows(&self) -> &OpenFlows {
+        &self.flows
+    }
+
+    /// Connections whose windows the kernel is to report: while this is 0, the probe that does
+    /// so has nothing to do.
+    #[must_use]
+    pub fn watched(&self) -> usize {
+        self.watched.len()
+    }
+
+    fn handshake(&mut self, record: &HandshakeRecord, outcome: Outcome) -> Observation {
+        let flow = Flow(record.flow);
+        // A new connection ends the watch over an older one with the same addresses.
+        self.watched.remove(&record.flow);
+        if record.child.flags & child_flags::WATCHED != 0 && self.watched.len() < self.flows.limit()
+        {
+            self.watched.insert(record.flow, record.header.ktime_ns);
+        }
+        if !(self.filter)(&flow) {
+            self.books.filtered_out();
+            return Observation::FilteredOut;
+        }
+        let finding = finding(record, outcome, &self.context);
+        self.books
+            .handshake(record.flow.local_port, finding.verdict, finding.path);
+        self.flows.opened(&finding);
+        Observation::Handshake(Box::new(finding))
+    }
+
+    fn closed(&mut self, record: &ClosedRecord) -> Observation {
+        self.unwatch(&record.flow, record.established_ktime_ns);
+        self.flows.closed(record);
+        let flow = Flow(record.flow);
+        if !(self.filter)(&flow) {
+            return Observation::FilteredOut;
+        }
+        let open_ns = record
+            .header
+            .ktime_ns
+            .saturating_sub(record.established_ktime_ns);
+        Observation::Closed(ClosedFlow {
+            ktime_ns: record.header.ktime_ns,
+            flow,
+            bytes_received: record.bytes_received,
+            srtt_us: srtt_us(record.srtt_us8),
+            open_seconds: open_ns as f64 / 1e9,
+        })
+    }
+
+    fn window(&mut self, record: &WindowRecord) -> Observation {
+        if record.last != 0 {
+            self.unwatch(&record.flow, record.established_ktime_ns);
+        }
+        let known = self.flows.window(record);
+        let flow = Flow(record.flow);
+        if !(self.filter)(&flow) {
+            return Observation::FilteredOut;
+        }
+        let used = Some(record.rcv_wscale.min(crate::tcp_options::MAX_SHIFT));
+        let advertised = known.and_then(|known| known.advertised);
+        Observation::Window(WindowSeen {
+            ktime_ns: record.header.ktime_ns,
+            flow,
+            window_bytes: record.rcv_wnd,
+            scale_used: record.rcv_wscale,
+            on_wire: on_wire(record.rcv_wnd, used),
+            peer_window_bytes: known.map(|_| peer_window(record.rcv_wnd, used, advertised)),
+            advertised,
+            number: record.number,
+            last: record.last != 0,
+        })
+    }
+
+    fn unwatch(&mut self, key: &FlowKey, established_ktime_ns: u64) {
+        if self.watched.get(key) == Some(&established_ktime_ns) {
+            self.watched.remove(key);
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("context", &self.context)
+            .field("books", &self.books)
+            .field("flows", &self.flows)
+            .field("watched", &self.watched.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Judges a record and describes it.
+fn finding(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Finding {
+    let judgement = window_scale::judge(record, context);
+    let impact = judgement.impact;
+    Finding {
+        ktime_ns: record.header.ktime_ns,
+        tracked: record.child.flags & child_flags::TRACKED != 0,
+        watched: record.child.flags & child_flags::WATCHED != 0,
+        verdict: judgement.verdict,
+        path: judgement.path,
+        outcome,
+        flow: Flow(record.flow),
+        receive: judgement.receive.map(|direction| Receive {
+            advertised: direction.announced,
+            used: direction.used,
+            factor: direction.factor(),
+            damage: direction.damage(),
+            peer_window_bytes: impact.peer_window_bytes.unwrap_or(0),
+            socket_window_bytes: record.child.rcv_wnd,
+        }),
+        send: judgement.send.map(|direction: Direction| Send {
+            offered: direction.announced,
+            used: direction.used,
+            factor: direction.factor(),
+            damage: direction.damage(),
+        }),
+        impact: Impact {
+            srtt_us: impact.srtt_us,
+            handshake_us: impact.handshake_us,
+            ceiling_bytes_per_second: impact.ceiling_bytes_per_second,
+        },
+        evidence: Evidence::of(record),
+    }
+}

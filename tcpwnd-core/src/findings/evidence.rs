@@ -1,0 +1,204 @@
+//! What a verdict rests on, as it is shown.
+
+use crate::detect::window_scale;
+use crate::tcp_options::Options;
+use serde::Serialize;
+use tcpwnd_common::{
+    Child, HandshakeRecord, Inputs, SynAck, child_flags, handshake_flags, synack_flags,
+};
+
+/// Bit of `sk_userlocks`: SO_RCVBUF was set (SOCK_RCVBUF_LOCK, include/net/sock.h).
+const RCVBUF_LOCK: u8 = 2;
+
+/// Everything that was read of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The first SYN+ACK of this sequence number.
+    pub synack: Option<SynAckEvidence>,
+    /// The last one that differed from it.
+    pub second_synack: Option<SynAckEvidence>,
+    /// The SYN.
+    pub syn: Option<SynEvidence>,
+    /// The ACK.
+    pub ack: Option<AckEvidence>,
+    /// The socket.
+    pub child: ChildEvidence,
+    /// What the first SYN+ACK's shift count was computed from.
+    pub inputs: Option<InputsEvidence>,
+    /// What the socket's was computed from, where a SYN cookie made it.
+    pub cookie_inputs: Option<InputsEvidence>,
+}
+
+/// A SYN+ACK.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SynAckEvidence {
+    /// Sequence number.
+    pub seq: u32,
+    /// Its header was read; else what follows of its options says nothing.
+    pub readable: bool,
+    /// Shift count of the packet; `None` without the option.
+    pub window_scale: Option<u8>,
+    /// Shift count of the request it was built from; `None` without.
+    pub request_window_scale: Option<u8>,
+    /// It carried timestamps.
+    pub timestamps: bool,
+    /// The timestamp it carried.
+    pub tsval: Option<u32>,
+    /// It permitted selective acknowledgements.
+    pub sack: bool,
+    /// Maximum segment size, bytes.
+    pub mss: Option<u16>,
+    /// It was a SYN cookie.
+    pub cookie: bool,
+    /// SYN+ACKs of this sequence number, this one and the others.
+    pub count: u32,
+}
+
+/// A SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SynEvidence {
+    /// Shift count as it is used, at most 14; `None` without the option.
+    pub window_scale: Option<u8>,
+    /// It carried timestamps.
+    pub timestamps: bool,
+    /// It permitted selective acknowledgements.
+    pub sack: bool,
+    /// Maximum segment size, bytes.
+    pub mss: Option<u16>,
+}
+
+/// The ACK of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AckEvidence {
+    /// It carried timestamps.
+    pub timestamps: bool,
+    /// The timestamp it echoed.
+    pub tsecr: Option<u32>,
+}
+
+/// The socket as it left SYN_RECV.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ChildEvidence {
+    /// It scales windows.
+    pub window_scaling: bool,
+    /// Shift count of this host's windows.
+    pub rcv_wscale: u8,
+    /// Shift count of the peer's windows.
+    pub snd_wscale: u8,
+    /// It uses timestamps.
+    pub timestamps: bool,
+    /// It uses selective acknowledgements.
+    pub sack: bool,
+    /// Receive window, bytes.
+    pub rcv_wnd: u32,
+    /// Window clamp, bytes.
+    pub window_clamp: u32,
+    /// Largest segment that the peer takes, bytes.
+    pub mss: u16,
+}
+
+/// What a window scale is computed from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct InputsEvidence {
+    /// Receive buffer of the listener, bytes.
+    pub rcvbuf: u32,
+    /// SO_RCVBUF was set on it.
+    pub rcvbuf_locked: bool,
+    /// Window clamp of the listener, bytes.
+    pub window_clamp: u32,
+    /// `tcp_rmem[2]` of its namespace, bytes.
+    pub tcp_rmem_max: u32,
+    /// Window metric of the route, bytes; 0 for none.
+    pub route_window: u32,
+    /// Accept queue of the listener.
+    pub accept_queue: AcceptQueue,
+    /// Length of its SYN queue.
+    pub syn_queue_len: u32,
+}
+
+/// An accept queue at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct AcceptQueue {
+    /// Connections in it.
+    pub len: u32,
+    /// Its limit.
+    pub limit: u32,
+}
+
+impl Evidence {
+    /// Reads a record.
+    #[must_use]
+    pub fn of(record: &HandshakeRecord) -> Self {
+        let handshake = &record.handshake;
+        let found = record.record_found != 0;
+        let differ = handshake.flags & handshake_flags::SYNACKS_DIFFER != 0;
+        let count = handshake.synacks;
+        Self {
+            synack: found.then(|| synack(&handshake.first, count)),
+            second_synack: (found && differ).then(|| synack(&handshake.last, count)),
+            syn: window_scale::options(&handshake.syn).map(|options| syn(&options)),
+            ack: window_scale::ack(handshake).map(|options| AckEvidence {
+                timestamps: options.timestamps.is_some(),
+                tsecr: options.timestamps.map(|timestamps| timestamps.tsecr),
+            }),
+            child: child(&record.child),
+            inputs: inputs(&handshake.inputs),
+            cookie_inputs: inputs(&handshake.cookie_inputs),
+        }
+    }
+}
+
+fn synack(synack: &SynAck, count: u32) -> SynAckEvidence {
+    let read = window_scale::options(&synack.options);
+    let options = read.unwrap_or_default();
+    let requested = synack.flags & synack_flags::WSCALE_OK != 0;
+    SynAckEvidence {
+        seq: synack.isn,
+        readable: read.is_some(),
+        window_scale: options.shift(),
+        request_window_scale: requested.then_some(synack.rcv_wscale),
+        timestamps: options.timestamps.is_some(),
+        tsval: options.timestamps.map(|timestamps| timestamps.tsval),
+        sack: options.sack_permitted,
+        mss: options.mss,
+        cookie: synack.flags & synack_flags::COOKIE != 0,
+        count,
+    }
+}
+
+fn syn(options: &Options) -> SynEvidence {
+    SynEvidence {
+        window_scale: options.shift(),
+        timestamps: options.timestamps.is_some(),
+        sack: options.sack_permitted,
+        mss: options.mss,
+    }
+}
+
+fn child(child: &Child) -> ChildEvidence {
+    ChildEvidence {
+        window_scaling: child.flags & child_flags::WSCALE_OK != 0,
+        rcv_wscale: child.rcv_wscale,
+        snd_wscale: child.snd_wscale,
+        timestamps: child.flags & child_flags::TSTAMP_OK != 0,
+        sack: child.flags & child_flags::SACK_OK != 0,
+        rcv_wnd: child.rcv_wnd,
+        window_clamp: child.window_clamp,
+        mss: child.mss_clamp,
+    }
+}
+
+fn inputs(inputs: &Inputs) -> Option<InputsEvidence> {
+    (inputs.present != 0).then_some(InputsEvidence {
+        rcvbuf: inputs.rcvbuf,
+        rcvbuf_locked: inputs.userlocks & RCVBUF_LOCK != 0,
+        window_clamp: inputs.window_clamp,
+        tcp_rmem_max: inputs.tcp_rmem_max,
+        route_window: inputs.route_window,
+        accept_queue: AcceptQueue {
+            len: inputs.accept_queue_len,
+            limit: inputs.accept_queue_limit,
+        },
+        syn_queue_len: inputs.syn_queue_len,
+    })
+}

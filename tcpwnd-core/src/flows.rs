@@ -1,0 +1,185 @@
+//! The damaged connections that are open now.
+//!
+//! Constraint: bounded. What does not fit is counted; an entry goes when the kernel reports its
+//! connection's end, or when a new connection with the same addresses proves that it ended.
+
+use crate::detect::window_scale::{Verdict, ceiling, peer_window, srtt_us};
+use crate::findings::Finding;
+use std::collections::{BTreeMap, HashMap};
+use tcpwnd_common::{ClosedRecord, FlowKey, WindowRecord};
+
+/// An open connection that is damaged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OpenFlow {
+    /// When it was established, nanoseconds of CLOCK_MONOTONIC.
+    pub established_ktime_ns: u64,
+    /// `mismatch` or `scale_lost`.
+    pub verdict: Verdict,
+    /// Shift count in the SYN+ACK; `None` without the option.
+    pub advertised: Option<u8>,
+    /// Shift count of the socket; `None` when it does not scale.
+    pub used: Option<u8>,
+    /// How many times too small a window appears to whoever sends, in the worse direction; 1
+    /// when neither is too small.
+    pub shrink_factor: f64,
+    /// Bytes per second that the window allows, where known.
+    pub ceiling_bytes_per_second: Option<f64>,
+}
+
+/// What is open on one local port.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OpenPort {
+    /// Connections whose ends disagree.
+    pub mismatched: u64,
+    /// Connections without window scaling.
+    pub scale_lost: u64,
+    /// How many times too small the worst window appears; 1 when none is too small.
+    pub worst_shrink_factor: f64,
+    /// The lowest throughput ceiling, bytes per second; `None` when none is known.
+    pub lowest_ceiling_bytes_per_second: Option<f64>,
+}
+
+/// The table of open damaged connections.
+#[derive(Clone, Debug)]
+pub struct OpenFlows {
+    flows: HashMap<FlowKey, OpenFlow>,
+    limit: usize,
+    refused: u64,
+    untracked: u64,
+}
+
+impl OpenFlows {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            flows: HashMap::new(),
+            limit,
+            refused: 0,
+            untracked: 0,
+        }
+    }
+
+    /// Takes in a connection that left SYN_RECV, whatever the verdict.
+    pub(crate) fn opened(&mut self, finding: &Finding) {
+        let key = finding.flow.0;
+        // The same addresses cannot be in use twice: an end that was lost on the way is seen now.
+        if let Some(known) = self.flows.get(&key)
+            && known.established_ktime_ns <= finding.ktime_ns
+        {
+            self.flows.remove(&key);
+        }
+        if !finding.verdict.is_damaged() {
+            return;
+        }
+        if !finding.tracked {
+            self.untracked += 1;
+        } else if self.flows.len() >= self.limit {
+            self.refused += 1;
+        } else {
+            self.flows.insert(key, OpenFlow::of(finding));
+        }
+    }
+
+    /// Takes out a connection that ended, unless the entry is of a later one.
+    pub(crate) fn closed(&mut self, record: &ClosedRecord) {
+        if let Some(known) = self.flows.get(&record.flow)
+            && known.established_ktime_ns == record.established_ktime_ns
+        {
+            self.flows.remove(&record.flow);
+        }
+    }
+
+    /// Brings the ceiling of a connection up to date.
+    pub(crate) fn window(&mut self, record: &WindowRecord) -> Option<OpenFlow> {
+        let known = self.flows.get_mut(&record.flow)?;
+        if known.established_ktime_ns != record.established_ktime_ns {
+            return None;
+        }
+        let receives = matches!(known.verdict, Verdict::ScaleLost(_))
+            || known.used.unwrap_or(0) > known.advertised.unwrap_or(0);
+        if receives && let Some(srtt) = srtt_us(record.srtt_us8) {
+            let window = peer_window(record.rcv_wnd, known.used, known.advertised);
+            known.ceiling_bytes_per_second = ceiling(window, srtt.into());
+        }
+        Some(*known)
+    }
+
+    /// Connections in the table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// Most that the table takes.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Damaged connections that the table had no room for.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Damaged connections that are not in the table because the kernel will not report their
+    /// end.
+    #[must_use]
+    pub fn untracked(&self) -> u64 {
+        self.untracked
+    }
+
+    /// The connections, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&FlowKey, &OpenFlow)> {
+        self.flows.iter()
+    }
+
+    /// Adds up by local port: one pass over the table, for a scrape.
+    #[must_use]
+    pub fn ports(&self) -> BTreeMap<u16, OpenPort> {
+        let mut ports = BTreeMap::new();
+        for (key, flow) in &self.flows {
+            let port: &mut OpenPort = ports.entry(key.local_port).or_default();
+            port.add(flow);
+        }
+        ports
+    }
+}
+
+impl OpenFlow {
+    fn of(finding: &Finding) -> Self {
+        let receive = finding.receive.map_or(1.0, |receive| receive.factor);
+        let send = finding.send.map_or(1.0, |send| send.factor);
+        Self {
+            established_ktime_ns: finding.ktime_ns,
+            verdict: finding.verdict,
+            advertised: finding.receive.and_then(|receive| receive.advertised),
+            used: finding.receive.and_then(|receive| receive.used),
+            shrink_factor: receive.max(send).max(1.0),
+            ceiling_bytes_per_second: finding.impact.ceiling_bytes_per_second,
+        }
+    }
+}
+
+impl OpenPort {
+    fn add(&mut self, flow: &OpenFlow) {
+        if matches!(flow.verdict, Verdict::Mismatch(_)) {
+            self.mismatched += 1;
+        } else {
+            self.scale_lost += 1;
+        }
+        self.worst_shrink_factor = self.worst_shrink_factor.max(flow.shrink_factor);
+        self.lowest_ceiling_bytes_per_second = [
+            self.lowest_ceiling_bytes_per_second,
+            flow.ceiling_bytes_per_second,
+        ]
+        .into_iter()
+        .flatten()
+        .reduce(f64::min);
+    }
+}
