@@ -1,0 +1,121 @@
+//! What the running kernel can do for the programs, found out by trying.
+//!
+//! Constraint: unsupported and forbidden are different answers; a kernel that refuses is not one
+//! that cannot.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use aya::maps::MapType;
+use aya::programs::ProgramType;
+use aya::sys::{is_map_supported, is_program_supported};
+
+use super::btf;
+use super::preflight::{Action, Host};
+
+/// Whether something can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It works.
+    Supported,
+    /// This kernel does not have it, and why.
+    Unsupported(String),
+    /// This kernel may have it, but refuses, and why.
+    Forbidden(String),
+}
+
+/// The facilities that the agent uses.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// BPF_MAP_TYPE_RINGBUF, the transport; from 5.8 on.
+    pub ring_buffer: Support,
+    /// Raw tracepoints, for state changes; from 4.17 on.
+    pub raw_tracepoint: Support,
+    /// fentry and fexit; from 5.5 on, on arm64 from 6.0 on.
+    pub fentry: Support,
+    /// kprobes and kretprobes through the perf PMU; from 4.17 on.
+    pub kprobe: Support,
+}
+
+/// The perf PMU that kprobes are attached through.
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
+
+impl Features {
+    /// Tries each. Nothing stays loaded or attached.
+    #[must_use]
+    pub fn probe(host: &Host) -> Self {
+        Self {
+            ring_buffer: answer(
+                host,
+                Action::CreateMap,
+                is_map_supported(MapType::RingBuf),
+                "this kernel has no BPF ring buffer (from 5.8 on)",
+            ),
+            raw_tracepoint: program(
+                host,
+                ProgramType::RawTracePoint,
+                "this kernel has no raw tracepoints for BPF (from 4.17 on)",
+            ),
+            fentry: fentry(host),
+            kprobe: kprobe(host),
+        }
+    }
+}
+
+fn fentry(host: &Host) -> Support {
+    if !Path::new(btf::VMLINUX).exists() {
+        return Support::Unsupported(format!("{} is missing", btf::VMLINUX));
+    }
+    program(
+        host,
+        ProgramType::Tracing,
+        "this kernel has no fentry programs (from 5.5 on, on arm64 from 6.0 on)",
+    )
+}
+
+fn kprobe(host: &Host) -> Support {
+    if !Path::new(KPROBE_PMU).exists() {
+        return Support::Unsupported(
+            "this kernel was built without kprobe events (CONFIG_KPROBE_EVENTS)".to_owned(),
+        );
+    }
+    program(
+        host,
+        ProgramType::KProbe,
+        "this kernel has no kprobe programs (CONFIG_BPF_EVENTS)",
+    )
+}
+
+fn program(host: &Host, kind: ProgramType, unsupported: &str) -> Support {
+    answer(host, Action::Load, is_program_supported(kind), unsupported)
+}
+
+fn answer<E: Error + 'static>(
+    host: &Host,
+    action: Action,
+    outcome: Result<bool, E>,
+    unsupported: &str,
+) -> Support {
+    match outcome {
+        Ok(true) => Support::Supported,
+        Ok(false) => Support::Unsupported(unsupported.to_owned()),
+        Err(error) => Support::Forbidden(match errno(&error) {
+            Some(errno) => host.explain(action, errno),
+            None => error.to_string(),
+        }),
+    }
+}
+
+/// The error number at the end of a chain of errors.
+#[must_use]
+pub fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.raw_os_error();
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,333 @@
+//! What this process may do on this host, and what to do about a refusal.
+//!
+//! Constraint: observes only. The sentences are made from an error number and from [`Host`], so
+//! that each can be tested without a kernel that refuses.
+
+use std::fs;
+use std::str::FromStr;
+
+use libc::{EACCES, EINVAL, ENOENT, EPERM};
+
+/// A capability by its number (include/uapi/linux/capability.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Capability {
+    /// Contains the two others on every kernel.
+    SysAdmin = 21,
+    /// Kprobes and reading kernel memory, from 5.8 on.
+    Perfmon = 38,
+    /// Maps and programs, from 5.8 on.
+    Bpf = 39,
+}
+
+/// `/sys/kernel/security/lockdown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lockdown {
+    /// Nothing is forbidden.
+    None,
+    /// The kernel cannot be modified; reading it is allowed.
+    Integrity,
+    /// The kernel's memory cannot be read either: neither kprobes nor BPF helpers that read.
+    Confidentiality,
+}
+
+/// What this process may do, as far as the host says so; `None` where it does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Host {
+    /// CapEff, a bit per capability.
+    pub effective: Option<u64>,
+    /// The highest capability that the kernel knows.
+    pub last_capability: Option<u8>,
+    /// The lockdown mode.
+    pub lockdown: Option<Lockdown>,
+    /// `kernel.perf_event_paranoid`; above 2 exists in Debian's and Ubuntu's kernels only.
+    pub perf_event_paranoid: Option<i32>,
+    /// `kernel.unprivileged_bpf_disabled`: 0 allows some BPF to everybody.
+    pub unprivileged_bpf_disabled: Option<i32>,
+    /// Bytes of memory that may be locked, `None` for no limit; kernels before 5.11 charge maps
+    /// to it.
+    pub memlock: Option<u64>,
+}
+
+/// What the kernel was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Creating a map.
+    CreateMap,
+    /// Loading a program.
+    Load,
+    /// Attaching through the BPF trampoline.
+    AttachFentry,
+    /// Attaching through perf.
+    AttachKprobe,
+    /// Attaching to a raw tracepoint.
+    AttachRawTracepoint,
+}
+
+impl Host {
+    /// Looks at /proc and /sys.
+    #[must_use]
+    pub fn read() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").ok();
+        Self {
+            effective: effective(&status),
+            last_capability: number("/proc/sys/kernel/cap_last_cap"),
+            lockdown: lockdown.as_deref().and_then(lockdown_mode),
+            perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
+            unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
+            memlock: memlock(),
+        }
+    }
+
+    /// Whether the process has a capability; `None` when that is not known.
+    #[must_use]
+    pub fn has(&self, capability: Capability) -> Option<bool> {
+        self.effective
+            .map(|effective| effective >> capability as u8 & 1 == 1)
+    }
+
+    fn lacks(&self, capability: Capability) -> bool {
+        self.has(capability) == Some(false)
+    }
+
+    /// Why the kernel refused `action`, and the way out, in one line.
+    #[must_use]
+    pub fn explain(&self, action: Action, errno: i32) -> String {
+        match (action, errno) {
+            (_, EPERM | EACCES) => format!("permission denied: {}", self.refusal(action)),
+            // bpf_base_func_proto (kernel/bpf/helpers.c) hides the helpers that read memory then.
+            (Action::Load, EINVAL) if self.lockdown == Some(Lockdown::Confidentiality) => {
+                LOCKED_DOWN.to_owned()
+            }
+            (Action::AttachKprobe | Action::AttachRawTracepoint, ENOENT) => {
+                "this kernel has no such symbol".to_owned()
+            }
+            // ENOTSUPP, which has no name in user space: no trampolines on this architecture.
+            (Action::AttachFentry, 524) => {
+                "this kernel cannot attach fentry programs on this architecture".to_owned()
+            }
+            _ => std::io::Error::from_raw_os_error(errno).to_string(),
+        }
+    }
+
+    fn refusal(&self, action: Action) -> String {
+        if self.lockdown == Some(Lockdown::Confidentiality) && action != Action::CreateMap {
+            return LOCKED_DOWN.to_owned();
+        }
+        let admin = !self.lacks(Capability::SysAdmin);
+        if action == Action::AttachKprobe && !admin {
+            match self.perf_event_paranoid {
+                Some(level) if level > 2 => {
+                    return format!(
+                        "kernel.perf_event_paranoid is {level}, which asks for CAP_SYS_ADMIN \
+                         (or use --mechanism fentry)"
+                    );
+                }
+                _ if self.lacks(Capability::Perfmon) => {
+                    return "kprobes need CAP_PERFMON (or CAP_SYS_ADMIN)".to_owned();
+                }
+                _ => {}
+            }
+        }
+        if !admin && self.last_capability.is_some_and(|last| last < 39) {
+            return "this kernel has no CAP_BPF: CAP_SYS_ADMIN is needed".to_owned();
+        }
+        let missing: Vec<_> = [
+            ("CAP_BPF", Capability::Bpf),
+            ("CAP_PERFMON", Capability::Perfmon),
+        ]
+        .into_iter()
+        .filter(|&(_, capability)| self.lacks(capability))
+        .map(|(name, _)| name)
+        .collect();
+        if !admin && !missing.is_empty() {
+            return format!(
+                "{} missing: run as root, or with CAP_BPF and CAP_PERFMON",
+                match missing[..] {
+                    [one] => format!("{one} is"),
+                    _ => format!("{} are", missing.join(" and ")),
+                }
+            );
+        }
+        match (action, self.memlock) {
+            (Action::CreateMap, Some(limit)) => format!(
+                "only {limit} bytes of memory may be locked, which kernels before 5.11 charge maps \
+                 to (ulimit -l unlimited, LimitMEMLOCK=infinity, or CAP_SYS_RESOURCE)"
+            ),
+            _ => "the process has the capabilities; a seccomp filter or a security module may \
+                  forbid it"
+                .to_owned(),
+        }
+    }
+}
+
+const LOCKED_DOWN: &str = "the kernel is locked down in confidentiality mode, which forbids \
+                           reading its memory (boot with lockdown=integrity or none)";
+
+/// Lifts the limit on locked memory as far as the process may; where it may not and the kernel
+/// is old enough to mind, creating a map says so.
+pub fn lift_memlock_limit() {
+    let all = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: reads the struct, changes a limit of this process, touches no memory.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) } == 0 {
+        return;
+    }
+    let Some(mut limit) = memlock_limit() else {
+        return;
+    };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above. Failure leaves the limit as it was.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+fn memlock_limit() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: writes the struct it is given.
+    let done = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    (done == 0).then_some(limit)
+}
+
+fn memlock() -> Option<u64> {
+    let limit = memlock_limit()?.rlim_cur;
+    (limit != libc::RLIM_INFINITY).then_some(limit)
+}
+
+fn number<T: FromStr>(path: &str) -> Option<T> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn effective(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// The mode in brackets, as in `none [integrity] confidentiality`.
+fn lockdown_mode(text: &str) -> Option<Lockdown> {
+    match text.split_once('[')?.1.split_once(']')?.0 {
+        "none" => Some(Lockdown::None),
+        "integrity" => Some(Lockdown::Integrity),
+        "confidentiality" => Some(Lockdown::Confidentiality),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BPF: u64 = 1 << 39;
+    const PERFMON: u64 = 1 << 38;
+    const ADMIN: u64 = 1 << 21;
+
+    fn host(effective: u64) -> Host {
+        Host {
+            effective: Some(effective),
+            last_capability: Some(40),
+            lockdown: Some(Lockdown::None),
+            perf_event_paranoid: Some(2),
+            unprivileged_bpf_disabled: Some(2),
+            memlock: None,
+        }
+    }
+
+    #[test]
+    fn kprobes_on_debian_want_sys_admin() {
+        let host = Host {
+            perf_event_paranoid: Some(3),
+            ..host(BPF | PERFMON)
+        };
+        assert_eq!(
+            host.explain(Action::AttachKprobe, EACCES),
+            "permission denied: kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN \
+             (or use --mechanism fentry)"
+        );
+    }
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        let load = |effective| host(effective).explain(Action::Load, EPERM);
+        assert_eq!(
+            load(BPF),
+            "permission denied: CAP_PERFMON is missing: run as root, or with CAP_BPF and \
+             CAP_PERFMON"
+        );
+        assert!(load(0).contains("CAP_BPF and CAP_PERFMON are missing"));
+        assert!(load(ADMIN).contains("seccomp"));
+        let old = Host {
+            last_capability: Some(37),
+            ..host(0)
+        };
+        assert!(
+            old.explain(Action::Load, EPERM)
+                .contains("CAP_SYS_ADMIN is needed")
+        );
+    }
+
+    #[test]
+    fn the_limit_on_locked_memory_is_named_when_nothing_else_is_wrong() {
+        let host = Host {
+            memlock: Some(65_536),
+            ..host(BPF | PERFMON)
+        };
+        let text = host.explain(Action::CreateMap, EPERM);
+        assert!(text.contains("65536 bytes"), "{text}");
+        assert!(!host.explain(Action::Load, EPERM).contains("65536"));
+    }
+
+    #[test]
+    fn lockdown_is_told_from_missing_capabilities() {
+        let host = Host {
+            lockdown: Some(Lockdown::Confidentiality),
+            ..host(ADMIN)
+        };
+        for (action, errno) in [
+            (Action::AttachKprobe, EPERM),
+            (Action::Load, EPERM),
+            (Action::Load, EINVAL),
+        ] {
+            assert!(host.explain(action, errno).contains("locked down"));
+        }
+        assert!(
+            !host
+                .explain(Action::CreateMap, EPERM)
+                .contains("locked down")
+        );
+    }
+
+    #[test]
+    fn other_errors_keep_their_text() {
+        assert_eq!(
+            host(ADMIN).explain(Action::AttachKprobe, ENOENT),
+            "this kernel has no such symbol"
+        );
+        assert!(
+            host(ADMIN)
+                .explain(Action::Load, libc::E2BIG)
+                .contains("too long")
+        );
+    }
+
+    #[test]
+    fn the_kernels_files_are_understood() {
+        assert_eq!(
+            effective("Name:\tx\nCapEff:\t000000c000000000\n"),
+            Some(BPF | PERFMON)
+        );
+        assert_eq!(effective("Name:\tx\n"), None);
+        assert_eq!(
+            lockdown_mode("none [integrity] confidentiality\n"),
+            Some(Lockdown::Integrity)
+        );
+        assert_eq!(lockdown_mode(""), None);
+        assert!(Host::read().effective.is_some());
+    }
+}
