@@ -1,14 +1,45 @@
-//! Loads the object, attaches hook by hook, and owns what is attached.
+//! Attaches hook by hook, and owns what is attached.
+//!
+//! Constraint: everything is loaded before anything is attached, so that little time passes
+//! between the first hook and the last; and whatever fails, nothing stays attached.
 
-use tcpwnd_common::ListenerSlot;
+use std::os::fd::AsFd as _;
 
-use super::{AttachError, CountersSnapshot, ProbeStatus, Settings};
+use aya::{Btf, Ebpf};
+use tcpwnd_common::{ListenerSlot, Probe};
+
+use super::hook::{Carried, Workshop, candidates};
+use super::mapped::{Counters, Listeners};
+use super::table::{self, HOOKS, Hook, WINDOW};
+use super::{
+    AttachError, CountersSnapshot, Mechanism, MechanismChoice, ProbeStatus, Settings, object,
+};
 use crate::kernel::Degradation;
+use crate::kernel::btf::KernelBtf;
+use crate::kernel::offsets;
+use crate::kernel::preflight::{self, Host};
+use crate::kernel::symbols::{Presence, Symbols};
 use crate::transport::Ring;
+
+/// A hook that is not there.
+struct Absent {
+    probe: Probe,
+    reason: String,
+}
 
 /// Everything that is attached; dropping it detaches and unloads all of it.
 pub struct Attached {
+    hooks: Vec<Carried>,
+    window: Option<Carried>,
+    absent: Vec<Absent>,
+    ebpf: Ebpf,
     ring: Option<Ring>,
+    counters: Counters,
+    listeners: Listeners,
+    degradations: Vec<Degradation>,
+    watching_since_ktime_ns: u64,
+    kprobe_misses_are_counted: bool,
+    host: Host,
 }
 
 /// Loads and attaches everything that `settings` ask for. All or nothing: after an error nothing
@@ -17,12 +48,79 @@ pub struct Attached {
 /// # Errors
 ///
 /// One line each, with the way out: see [`AttachError`].
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with I/O enabled.
 pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
-    let _ = settings;
-    Err(AttachError::Unfinished)
+    preflight::lift_memlock_limit();
+    let host = Host::read();
+    let btf = KernelBtf::load(settings.btf.as_deref())?;
+    let offsets = offsets::resolve(&btf)?;
+    let symbols = Symbols::load(&table::functions());
+    // Without kallsyms the BTF says which functions there are.
+    let presence = |name: &str| match symbols.presence(name) {
+        Presence::Unknown if btf.parameters(name).is_some() => Presence::Present,
+        Presence::Unknown => Presence::Missing,
+        known => known,
+    };
+    let loaded = object::load(settings, &btf, offsets.table, &host)?;
+    let mut attached = Attached {
+        hooks: Vec::new(),
+        window: None,
+        absent: Vec::new(),
+        ebpf: loaded.ebpf,
+        ring: Some(loaded.ring),
+        counters: loaded.counters,
+        listeners: loaded.listeners,
+        degradations: offsets.degradations,
+        watching_since_ktime_ns: 0,
+        // "bpf: Count missed stats in trace_call_bpf" came with this field, in 6.7.
+        kprobe_misses_are_counted: btf.locate("bpf_link_info.perf_event.kprobe.missed").is_ok(),
+        host,
+    };
+    attached.attach_all(settings, presence)?;
+    Ok(attached)
 }
 
 impl Attached {
+    fn attach_all(
+        &mut self,
+        settings: &Settings,
+        presence: impl Fn(&str) -> Presence,
+    ) -> Result<(), AttachError> {
+        // fentry wants the running kernel's own numbers of its types, whatever --btf says.
+        let btf = match settings.mechanism {
+            MechanismChoice::Kprobe => Err("it was not asked for".to_owned()),
+            _ => Btf::from_sys_fs().map_err(|error| error.to_string()),
+        };
+        let mut shop = Workshop {
+            ebpf: &mut self.ebpf,
+            btf: btf.as_ref().map_err(String::as_str),
+            host: &self.host,
+        };
+        for hook in &HOOKS {
+            let ways = candidates(hook, settings.mechanism, &presence);
+            match hook.dispensable {
+                Some(reason) if ways.is_empty() => self.absent.push(absent(hook, reason)),
+                _ => self.hooks.push(Carried::load(hook, ways, &mut shop)?),
+            }
+        }
+        for hook in &mut self.hooks {
+            hook.attach(&mut shop)?;
+        }
+        self.watching_since_ktime_ns = monotonic_ns();
+        if settings.config.confirm != 0 {
+            let choice = window_choice(&self.hooks, settings.mechanism);
+            match Carried::load(&WINDOW, candidates(&WINDOW, choice, &presence), &mut shop) {
+                Ok(window) => self.window = Some(window),
+                // Verdicts do not rest on it: say so, and go on.
+                Err(error) => self.absent.push(absent(&WINDOW, &error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
     /// The source of records; it can be taken once.
     pub fn take_events(&mut self) -> Option<Ring> {
         self.ring.take()
@@ -31,42 +129,119 @@ impl Attached {
     /// The programs' counters now.
     #[must_use]
     pub fn counters(&self) -> CountersSnapshot {
-        unimplemented!()
+        self.counters.snapshot()
     }
 
     /// Listeners that were seen so far, in no order.
     #[must_use]
     pub fn listeners(&self) -> Vec<ListenerSlot> {
-        Vec::new()
+        self.listeners.used()
     }
 
-    /// Each hook, in the order in which they were attached.
+    /// Each hook, in the order in which they were attached; those that are not there come last.
     #[must_use]
     pub fn status(&self) -> Vec<ProbeStatus> {
-        Vec::new()
+        let counters = self.counters();
+        let carried = self.hooks.iter().chain(&self.window).map(|hook| {
+            let way = hook.way;
+            let counted = way.mechanism != Mechanism::Kprobe || self.kprobe_misses_are_counted;
+            ProbeStatus {
+                probe: hook.hook.probe,
+                mechanism: Some(way.mechanism),
+                symbol: way.symbol,
+                attached: hook.is_attached(),
+                reason: Some(hook.failures.join("; ")).filter(|reason| !reason.is_empty()),
+                runs: counters.runs(hook.hook.probe),
+                missed: if counted {
+                    hook.missed(&self.ebpf)
+                } else {
+                    None
+                },
+            }
+        });
+        let absent = self.absent.iter().map(|absent| ProbeStatus {
+            probe: absent.probe,
+            mechanism: None,
+            symbol: "",
+            attached: false,
+            reason: Some(absent.reason.clone()),
+            runs: 0,
+            missed: None,
+        });
+        carried.chain(absent).collect()
     }
 
     /// What this kernel does not have and can be done without, one line each.
     #[must_use]
     pub fn degradations(&self) -> &[Degradation] {
-        &[]
+        &self.degradations
     }
 
     /// When the last hook was attached, nanoseconds of CLOCK_MONOTONIC: connections that were
     /// under way then were not seen from their beginning.
     #[must_use]
     pub fn watching_since_ktime_ns(&self) -> u64 {
-        0
+        self.watching_since_ktime_ns
     }
 
     /// Attaches the window probe or takes it off again; does nothing when it is as asked for, or
-    /// when it was not loaded (`Config::confirm` 0).
+    /// when it was not loaded (`Config::confirm` 0, or the status says why).
     ///
     /// # Errors
     ///
     /// When the kernel refuses, for instance because capabilities were given up.
     pub fn watch_window(&mut self, on: bool) -> Result<(), AttachError> {
-        let _ = on;
-        Ok(())
+        let Some(window) = &mut self.window else {
+            return Ok(());
+        };
+        match (on, window.is_attached()) {
+            (true, false) => window.attach_alone(&mut self.ebpf, &self.host),
+            (false, true) => {
+                window.detach();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
+
+    /// Takes every hook off, the change of state first. The ring, the counters and the status can
+    /// still be read and change no more: drain the ring after this and the books balance.
+    pub fn detach(&mut self) {
+        self.window = None;
+        for hook in self.hooks.iter_mut().rev() {
+            hook.detach();
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+fn absent(hook: &Hook, reason: &str) -> Absent {
+    Absent {
+        probe: hook.probe,
+        reason: reason.to_owned(),
+    }
+}
+
+/// Where fentry could be loaded and not attached, it would fail the window probe too, but later.
+fn window_choice(hooks: &[Carried], asked: MechanismChoice) -> MechanismChoice {
+    match hooks.first().map(|hook| hook.way.mechanism) {
+        Some(Mechanism::Kprobe) => MechanismChoice::Kprobe,
+        _ => asked,
+    }
+}
+
+/// CLOCK_MONOTONIC, as bpf_ktime_get_ns reads it.
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes the struct it is given; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }

@@ -6,8 +6,12 @@
 
 mod attach;
 mod error;
+mod hook;
 mod mapped;
+mod object;
+mod program;
 mod status;
+mod table;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,359 @@
+//! One hook from the choice of mechanism to being attached, with its fallbacks.
+//!
+//! Constraint: a hook is attached whole or not at all. Every failure on the way is kept: it
+//! becomes the reason in the status, or the error.
+
+use std::collections::VecDeque;
+
+use aya::programs::ProgramError;
+use aya::{Btf, Ebpf};
+
+use super::program::{self, Link};
+use super::table::Hook;
+use super::{AttachError, Mechanism, MechanismChoice};
+use crate::kernel::features::errno;
+use crate::kernel::preflight::{Action, Host};
+use crate::kernel::symbols::Presence;
+
+/// One way to carry a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// By what.
+    pub mechanism: Mechanism,
+    /// To which function or tracepoint.
+    pub symbol: &'static str,
+    /// With which programs, in the order of attaching.
+    pub programs: &'static [&'static str],
+}
+
+/// The ways to carry `hook`, most wanted first.
+pub fn candidates(
+    hook: &'static Hook,
+    choice: MechanismChoice,
+    presence: impl Fn(&str) -> Presence,
+) -> VecDeque<Candidate> {
+    let mut ways = VecDeque::new();
+    if let Some((symbol, ref program)) = hook.raw_tracepoint {
+        ways.push_back(Candidate {
+            mechanism: Mechanism::RawTracepoint,
+            symbol,
+            programs: std::slice::from_ref(program),
+        });
+    }
+    for (mechanism, programs, wanted) in [
+        (Mechanism::Fentry, hook.fentry, MechanismChoice::Fentry),
+        (Mechanism::Kprobe, hook.kprobe, MechanismChoice::Kprobe),
+    ] {
+        if programs.is_empty() || (choice != MechanismChoice::Auto && choice != wanted) {
+            continue;
+        }
+        for &symbol in hook.functions {
+            match presence(symbol) {
+                Presence::Missing => continue,
+                Presence::Present | Presence::Unknown => ways.push_back(Candidate {
+                    mechanism,
+                    symbol,
+                    programs,
+                }),
+            }
+            if presence(symbol) == Presence::Present {
+                break;
+            }
+        }
+    }
+    ways
+}
+
+/// What hooks need while they are being attached.
+pub struct Workshop<'a> {
+    /// The object.
+    pub ebpf: &'a mut Ebpf,
+    /// The kernel's BTF for fentry, or why it cannot be had.
+    pub btf: Result<&'a Btf, &'a str>,
+    /// For the reasons.
+    pub host: &'a Host,
+}
+
+/// A hook whose programs are loaded, by the first candidate with which that worked.
+pub struct Carried {
+    /// Which hook.
+    pub hook: &'static Hook,
+    /// How it is carried.
+    pub way: Candidate,
+    /// What was tried before, and why it failed.
+    pub failures: Vec<String>,
+    links: Vec<Link>,
+    rest: VecDeque<Candidate>,
+}
+
+impl Carried {
+    /// Loads the programs of the first of `ways` with which that works.
+    ///
+    /// # Errors
+    ///
+    /// When none of them does.
+    pub fn load(
+        hook: &'static Hook,
+        mut ways: VecDeque<Candidate>,
+        shop: &mut Workshop<'_>,
+    ) -> Result<Self, AttachError> {
+        let mut failures = Vec::new();
+        let way = shop.load_first(hook, &mut ways, &mut failures, None)?;
+        Ok(Self {
+            hook,
+            way,
+            failures,
+            links: Vec::new(),
+            rest: ways,
+        })
+    }
+
+    /// Attaches, or falls back to what is left of the candidates.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is left; nothing of the hook is attached then.
+    pub fn attach(&mut self, shop: &mut Workshop<'_>) -> Result<(), AttachError> {
+        loop {
+            let Err(error) = self.attach_programs(shop.ebpf) else {
+                return Ok(());
+            };
+            self.failures.push(shop.failure("attach", self.way, &error));
+            shop.unload(self.way);
+            self.way =
+                shop.load_first(self.hook, &mut self.rest, &mut self.failures, Some(error))?;
+        }
+    }
+
+    /// The links made so far are dropped, and with them detached, when one cannot be made.
+    fn attach_programs(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+        let mut links = Vec::new();
+        for name in self.way.programs {
+            let program = ebpf
+                .program_mut(name)
+                .ok_or(ProgramError::UnexpectedProgramType)?;
+            links.push(program::attach(program, self.way.symbol)?);
+        }
+        self.links = links;
+        Ok(())
+    }
+
+    /// Attaches later on, without fallback.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attach`].
+    pub fn attach_alone(&mut self, ebpf: &mut Ebpf, host: &Host) -> Result<(), AttachError> {
+        self.attach_programs(ebpf).map_err(|source| {
+            AttachError::refused(failure("attach", self.way, &source, host), source)
+        })
+    }
+
+    /// Detaches; the programs stay loaded.
+    pub fn detach(&mut self) {
+        // Last attached, first detached: no return without its entry.
+        while self.links.pop().is_some() {}
+    }
+
+    /// Whether it is attached.
+    pub fn is_attached(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// Runs that the kernel skipped, over its programs; `None` where the kernel cannot tell.
+    pub fn missed(&self, ebpf: &Ebpf) -> Option<u64> {
+        self.way
+            .programs
+            .iter()
+            .map(|name| program::recursion_misses(ebpf.program(name)?))
+            .sum()
+    }
+}
+
+impl Workshop<'_> {
+    /// Loads the first of `ways` that the kernel takes, and removes it and those before it.
+    fn load_first(
+        &mut self,
+        hook: &Hook,
+        ways: &mut VecDeque<Candidate>,
+        failures: &mut Vec<String>,
+        mut last: Option<ProgramError>,
+    ) -> Result<Candidate, AttachError> {
+        while let Some(way) = ways.pop_front() {
+            match self.load_programs(way) {
+                Ok(()) => return Ok(way),
+                Err(error) => {
+                    self.unload(way);
+                    failures.push(self.failure("load", way, &error));
+                    last = Some(error);
+                }
+            }
+        }
+        match last {
+            Some(source) => Err(AttachError::refused(failures.join("; "), source)),
+            None => Err(AttachError::NoSymbol {
+                hook: hook.probe.name(),
+                functions: hook.functions.join(" or "),
+            }),
+        }
+    }
+
+    fn load_programs(&mut self, way: Candidate) -> Result<(), ProgramError> {
+        for name in way.programs {
+            let program = self
+                .ebpf
+                .program_mut(name)
+                .ok_or(ProgramError::UnexpectedProgramType)?;
+            program::load(program, way.symbol, self.btf.ok())?;
+        }
+        Ok(())
+    }
+
+    fn unload(&mut self, way: Candidate) {
+        for name in way.programs {
+            if let Some(program) = self.ebpf.program_mut(name) {
+                program::unload(program);
+            }
+        }
+    }
+
+    fn failure(&self, verb: &str, way: Candidate, error: &ProgramError) -> String {
+        match (way.mechanism, self.btf) {
+            (Mechanism::Fentry, Err(reason)) => {
+                format!("failed to {verb} fentry {}: {reason}", way.symbol)
+            }
+            _ => failure(verb, way, error, self.host),
+        }
+    }
+}
+
+/// The one line of a failure.
+fn failure(verb: &str, way: Candidate, error: &ProgramError, host: &Host) -> String {
+    let action = match (verb, way.mechanism) {
+        ("load", _) => Action::Load,
+        (_, Mechanism::Fentry) => Action::AttachFentry,
+        (_, Mechanism::Kprobe) => Action::AttachKprobe,
+        (_, Mechanism::RawTracepoint) => Action::AttachRawTracepoint,
+    };
+    let reason = match (error, errno(error)) {
+        (ProgramError::LoadError { verifier_log, .. }, Some(errno)) => {
+            let verdict = verdict(&verifier_log.to_string());
+            format!("{}{verdict}", host.explain(action, errno))
+        }
+        (_, Some(errno)) => host.explain(action, errno),
+        (error, None) => error.to_string(),
+    };
+    format!(
+        "failed to {verb} {} {}: {reason}",
+        way.mechanism.name(),
+        way.symbol
+    )
+}
+
+/// The verifier's last word, in brackets; its whole log is for `-vv`.
+fn verdict(log: &str) -> String {
+    log.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with("processed "))
+        .map(|line| format!(" (the verifier says: {line})"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{HOOKS, WINDOW};
+    use super::*;
+
+    fn ways(
+        hook: &'static Hook,
+        choice: MechanismChoice,
+        presence: impl Fn(&str) -> Presence,
+    ) -> Vec<(Mechanism, &'static str)> {
+        candidates(hook, choice, presence)
+            .iter()
+            .map(|way| (way.mechanism, way.symbol))
+            .collect()
+    }
+
+    fn all(_: &str) -> Presence {
+        Presence::Present
+    }
+
+    #[test]
+    fn auto_wants_fentry_and_falls_back_to_kprobe() {
+        assert_eq!(
+            ways(&HOOKS[0], MechanismChoice::Auto, all),
+            [
+                (Mechanism::Fentry, "tcp_make_synack"),
+                (Mechanism::Kprobe, "tcp_make_synack"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_forced_mechanism_has_no_fallback() {
+        for (choice, mechanism) in [
+            (MechanismChoice::Fentry, Mechanism::Fentry),
+            (MechanismChoice::Kprobe, Mechanism::Kprobe),
+        ] {
+            assert_eq!(
+                ways(&HOOKS[0], choice, all),
+                [(mechanism, "tcp_make_synack")]
+            );
+        }
+    }
+
+    #[test]
+    fn changes_of_state_come_from_the_tracepoint_even_with_kprobes_forced() {
+        let set_state = &HOOKS[HOOKS.len() - 1];
+        assert_eq!(
+            ways(set_state, MechanismChoice::Kprobe, all),
+            [
+                (Mechanism::RawTracepoint, "inet_sock_set_state"),
+                (Mechanism::Kprobe, "tcp_set_state"),
+            ]
+        );
+        assert_eq!(
+            ways(set_state, MechanismChoice::Fentry, all),
+            [(Mechanism::RawTracepoint, "inet_sock_set_state")]
+        );
+    }
+
+    #[test]
+    fn an_inlined_function_gives_way_to_the_next() {
+        let inlined = |name: &str| match name {
+            "tcp_select_window" => Presence::Missing,
+            _ => Presence::Present,
+        };
+        assert_eq!(
+            ways(&WINDOW, MechanismChoice::Kprobe, inlined),
+            [(Mechanism::Kprobe, "__tcp_select_window")]
+        );
+        assert_eq!(
+            ways(&WINDOW, MechanismChoice::Kprobe, all),
+            [(Mechanism::Kprobe, "tcp_select_window")]
+        );
+    }
+
+    #[test]
+    fn without_kallsyms_every_name_is_tried() {
+        assert_eq!(
+            ways(&WINDOW, MechanismChoice::Fentry, |_| Presence::Unknown),
+            [
+                (Mechanism::Fentry, "tcp_select_window"),
+                (Mechanism::Fentry, "__tcp_select_window"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_verifiers_last_word_is_found() {
+        let log = "0: R1=ctx\ninvalid mem access 'scalar'\nprocessed 9 insns (limit 1000000)\n\n";
+        assert_eq!(
+            verdict(log),
+            " (the verifier says: invalid mem access 'scalar')"
+        );
+        assert_eq!(verdict(""), "");
+    }
+}

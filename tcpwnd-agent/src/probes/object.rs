@@ -1,0 +1,127 @@
+//! The object with the programs: its constants, the sizes of its maps, and loading it.
+
+use std::os::fd::AsFd;
+
+use aya::maps::{Map, MapData, MapError, RingBuf};
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use tcpwnd_common::{Config, FieldTable, LISTENER_SLOTS};
+
+use super::mapped::{Counters, Listeners};
+use super::{AttachError, Settings};
+use crate::kernel::btf::KernelBtf;
+use crate::kernel::features::errno;
+use crate::kernel::preflight::{Action, Host};
+use crate::transport::Ring;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf.o"));
+
+/// Entries of an LRU map a CPU below which it loses them early: each CPU keeps up to 128 to
+/// itself (LOCAL_FREE_TARGET in kernel/bpf/bpf_lru_list.c), and trouble begins near that.
+const HANDSHAKES_PER_CPU: usize = 1024;
+
+/// A record of the ABI as aya wants its constants.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Constant<T: Copy>(T);
+
+// SAFETY: made of integers without padding, as tcpwnd-common asserts at compile time.
+unsafe impl Pod for Constant<FieldTable> {}
+// SAFETY: as above.
+unsafe impl Pod for Constant<Config> {}
+
+/// The object in the kernel: maps made, programs not loaded yet.
+pub struct Loaded {
+    /// The programs, and the maps that only they use.
+    pub ebpf: Ebpf,
+    /// The records.
+    pub ring: Ring,
+    /// The counters.
+    pub counters: Counters,
+    /// The counters per listener.
+    pub listeners: Listeners,
+}
+
+/// Makes the maps and injects the constants.
+///
+/// # Errors
+///
+/// When the kernel refuses a map.
+pub fn load(
+    settings: &Settings,
+    btf: &KernelBtf,
+    fields: FieldTable,
+    host: &Host,
+) -> Result<Loaded, AttachError> {
+    let cpus = nr_cpus().map_err(|(path, error)| AttachError::Cpus { path, error })?;
+    let at_least = u32::try_from(cpus * HANDSHAKES_PER_CPU).unwrap_or(u32::MAX);
+    let fields = Constant(fields);
+    let config = Constant(settings.config);
+    // The kernel passed the SYN from 5.10 on, and dropped __cookie_v4_check's MSS in 6.8.
+    let syn_skb = u32::from(btf.parameters("tcp_make_synack").is_none_or(|n| n >= 6));
+    let hash_args = parameters(btf, "__cookie_v4_check", 2);
+    let mut ebpf = EbpfLoader::new()
+        .btf(None)
+        .override_global("FIELDS", &fields, true)
+        .override_global("CONFIG", &config, true)
+        .override_global("SYN_SKB_ARG", &syn_skb, true)
+        .override_global("COOKIE_HASH_ARGS", &hash_args, true)
+        .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries("HANDSHAKES", settings.handshakes.max(at_least))
+        .map_max_entries("COUNTERS", u32::try_from(cpus).unwrap_or(u32::MAX))
+        .load(OBJECT)
+        .map_err(|source| refused(source, host))?;
+    let ring = ring(&mut ebpf)?;
+    let counters = array(&mut ebpf, "COUNTERS")?;
+    let counters = Counters::new(counters.fd().as_fd(), cpus).map_err(mapping("COUNTERS"))?;
+    let slots = array(&mut ebpf, "LISTENER_SLOTS")?;
+    let listeners = Listeners::new(slots.fd().as_fd(), LISTENER_SLOTS as usize)
+        .map_err(mapping("LISTENER_SLOTS"))?;
+    Ok(Loaded {
+        ebpf,
+        ring,
+        counters,
+        listeners,
+    })
+}
+
+fn parameters(btf: &KernelBtf, function: &str, usual: u32) -> u32 {
+    btf.parameters(function)
+        .and_then(|number| u32::try_from(number).ok())
+        .unwrap_or(usual)
+}
+
+fn ring(ebpf: &mut Ebpf) -> Result<Ring, AttachError> {
+    let map = ebpf
+        .take_map("EVENTS")
+        .ok_or(AttachError::Incomplete("map EVENTS"))?;
+    let buffer = RingBuf::try_from(map).map_err(|_| AttachError::Incomplete("ring EVENTS"))?;
+    Ring::new(buffer).map_err(mapping("EVENTS"))
+}
+
+fn array(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, AttachError> {
+    match ebpf.take_map(name) {
+        Some(Map::Array(data)) => Ok(data),
+        _ => Err(AttachError::Incomplete(name)),
+    }
+}
+
+fn mapping(map: &'static str) -> impl Fn(std::io::Error) -> AttachError {
+    move |error| AttachError::Map { map, error }
+}
+
+fn refused(source: EbpfError, host: &Host) -> AttachError {
+    let what = match &source {
+        EbpfError::MapError(MapError::CreateError { name, .. }) => format!("map {name}"),
+        _ => "the object".to_owned(),
+    };
+    let reason = match errno(&source) {
+        Some(errno) => host.explain(Action::CreateMap, errno),
+        None => source.to_string(),
+    };
+    AttachError::Object {
+        what,
+        reason,
+        source,
+    }
+}

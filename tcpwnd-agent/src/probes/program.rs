@@ -1,0 +1,110 @@
+//! The kinds of program that are used, behind one face: load, attach, unload.
+//!
+//! Constraint: the only place that knows aya's program types.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::Btf;
+use aya::programs::fentry::FEntryLink;
+use aya::programs::fexit::FExitLink;
+use aya::programs::kprobe::KProbeLink;
+use aya::programs::raw_trace_point::RawTracePointLink;
+use aya::programs::{Program, ProgramError};
+
+/// An attached program; dropping it detaches.
+#[expect(dead_code, reason = "held for what dropping them does")]
+pub enum Link {
+    /// At a function's entry.
+    FEntry(FEntryLink),
+    /// At a function's return.
+    FExit(FExitLink),
+    /// Either, through perf.
+    KProbe(KProbeLink),
+    /// At a tracepoint.
+    RawTracePoint(RawTracePointLink),
+}
+
+/// Gives `program` to the kernel, for `symbol` where its type binds it to one.
+///
+/// # Errors
+///
+/// The kernel's; fentry without the kernel's BTF is `UnexpectedProgramType`.
+pub fn load(program: &mut Program, symbol: &str, btf: Option<&Btf>) -> Result<(), ProgramError> {
+    match (program, btf) {
+        (Program::FEntry(program), Some(btf)) => program.load(symbol, btf),
+        (Program::FExit(program), Some(btf)) => program.load(symbol, btf),
+        (Program::KProbe(program), _) => program.load(),
+        (Program::RawTracePoint(program), _) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// Attaches a loaded program to `symbol`.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn attach(program: &mut Program, symbol: &str) -> Result<Link, ProgramError> {
+    Ok(match program {
+        Program::FEntry(program) => {
+            let id = program.attach()?;
+            Link::FEntry(program.take_link(id)?)
+        }
+        Program::FExit(program) => {
+            let id = program.attach()?;
+            Link::FExit(program.take_link(id)?)
+        }
+        Program::KProbe(program) => {
+            let id = program.attach(symbol, 0)?;
+            Link::KProbe(program.take_link(id)?)
+        }
+        Program::RawTracePoint(program) => {
+            let id = program.attach(symbol)?;
+            Link::RawTracePoint(program.take_link(id)?)
+        }
+        _ => return Err(ProgramError::UnexpectedProgramType),
+    })
+}
+
+/// Takes `program` from the kernel; one that was not loaded stays so.
+pub fn unload(program: &mut Program) {
+    // The only failure is that it was not loaded.
+    let _ = match program {
+        Program::FEntry(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::KProbe(program) => program.unload(),
+        Program::RawTracePoint(program) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+/// Runs that the kernel skipped because the program was running already, as its descriptor says
+/// (`recursion_misses`, bpf_prog_show_fdinfo in kernel/bpf/syscall.c, 5.12); `None` where it does
+/// not say.
+pub fn recursion_misses(program: &Program) -> Option<u64> {
+    let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+    misses(&info)
+}
+
+fn misses(fdinfo: &str) -> Option<u64> {
+    fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))?
+        .trim()
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::misses;
+
+    #[test]
+    fn a_kernel_without_the_line_cannot_tell() {
+        let old = "pos:\t0\nprog_type:\t26\nrun_cnt:\t0\n";
+        assert_eq!(misses(old), None);
+        assert_eq!(misses(&format!("{old}recursion_misses:\t7\n")), Some(7));
+    }
+}

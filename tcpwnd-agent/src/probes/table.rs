@@ -1,0 +1,127 @@
+//! Which programs make up a hook, by mechanism, and which symbols they go to.
+//!
+//! Constraint: data only. The order is the order of attaching: SYN+ACKs first, so that a
+//! connection whose end is seen has its beginning seen too; the change of state last, since that
+//! is the moment from which connections are counted.
+
+use tcpwnd_common::Probe;
+
+/// One hook.
+#[derive(Debug)]
+pub struct Hook {
+    /// Its number and name in counters and messages.
+    pub probe: Probe,
+    /// The kernel function; the first one that the kernel has.
+    pub functions: &'static [&'static str],
+    /// fentry and fexit programs, the entry first, so that no return is seen without it.
+    pub fentry: &'static [&'static str],
+    /// kprobe and kretprobe programs, likewise.
+    pub kprobe: &'static [&'static str],
+    /// A raw tracepoint that is better than either, and its program.
+    pub raw_tracepoint: Option<(&'static str, &'static str)>,
+    /// Why the hook can be done without when the kernel has none of the functions.
+    pub dispensable: Option<&'static str>,
+}
+
+const COOKIES: &str = "built without IPv6 or SYN cookies";
+
+/// Every hook but [`WINDOW`], in the order of attaching.
+pub static HOOKS: [Hook; 7] = [
+    Hook {
+        probe: Probe::MakeSynack,
+        functions: &["tcp_make_synack"],
+        fentry: &["make_synack_fexit"],
+        kprobe: &["make_synack_kprobe", "make_synack_kretprobe"],
+        raw_tracepoint: None,
+        dispensable: None,
+    },
+    Hook {
+        probe: Probe::CookieV4Check,
+        functions: &["cookie_v4_check"],
+        fentry: &["cookie_v4_check_fentry", "cookie_v4_check_fexit"],
+        kprobe: &["cookie_v4_check_kprobe", "cookie_v4_check_kretprobe"],
+        raw_tracepoint: None,
+        dispensable: Some(COOKIES),
+    },
+    Hook {
+        probe: Probe::CookieV6Check,
+        functions: &["cookie_v6_check"],
+        fentry: &["cookie_v6_check_fentry", "cookie_v6_check_fexit"],
+        kprobe: &["cookie_v6_check_kprobe", "cookie_v6_check_kretprobe"],
+        raw_tracepoint: None,
+        dispensable: Some(COOKIES),
+    },
+    Hook {
+        probe: Probe::CookieV4Hash,
+        functions: &["__cookie_v4_check"],
+        fentry: &["cookie_v4_hash_fexit"],
+        kprobe: &["cookie_v4_hash_kretprobe"],
+        raw_tracepoint: None,
+        dispensable: Some(COOKIES),
+    },
+    Hook {
+        probe: Probe::CookieV6Hash,
+        functions: &["__cookie_v6_check"],
+        fentry: &["cookie_v6_hash_fexit"],
+        kprobe: &["cookie_v6_hash_kretprobe"],
+        raw_tracepoint: None,
+        dispensable: Some(COOKIES),
+    },
+    Hook {
+        probe: Probe::RcvStateProcess,
+        functions: &["tcp_rcv_state_process"],
+        fentry: &["rcv_state_process_fentry"],
+        kprobe: &["rcv_state_process_kprobe"],
+        raw_tracepoint: None,
+        dispensable: None,
+    },
+    Hook {
+        probe: Probe::SetState,
+        functions: &["tcp_set_state"],
+        // None: where fentry can be had, the tracepoint can.
+        fentry: &[],
+        kprobe: &["set_state_kprobe"],
+        raw_tracepoint: Some(("inet_sock_set_state", "set_state_raw_tracepoint")),
+        dispensable: None,
+    },
+];
+
+/// The window probe, attached only while something is being watched.
+pub static WINDOW: Hook = Hook {
+    probe: Probe::SelectWindow,
+    // GCC inlines the first on every kernel that was looked at; the second is always there.
+    functions: &["tcp_select_window", "__tcp_select_window"],
+    fentry: &["select_window_fentry"],
+    kprobe: &["select_window_kprobe"],
+    raw_tracepoint: None,
+    dispensable: Some("windows cannot be confirmed"),
+};
+
+/// Every function that a hook may go to.
+pub fn functions() -> Vec<&'static str> {
+    HOOKS
+        .iter()
+        .chain([&WINDOW])
+        .flat_map(|hook| hook.functions)
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn synacks_come_first_and_changes_of_state_last() {
+        assert_eq!(HOOKS[0].probe, Probe::MakeSynack);
+        assert_eq!(HOOKS[HOOKS.len() - 1].probe, Probe::SetState);
+    }
+
+    #[test]
+    fn every_probe_has_one_hook() {
+        for probe in Probe::ALL {
+            let hooks = HOOKS.iter().chain([&WINDOW]);
+            assert_eq!(hooks.filter(|hook| hook.probe == *probe).count(), 1);
+        }
+    }
+}
