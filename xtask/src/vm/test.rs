@@ -162,17 +162,15 @@ fn run_one(run: &Run, binaries: &Binaries, timeout: Duration) -> Vec<Row> {
     let label = format!("{} {}", run.kernel.name, run.mechanism.name());
     let lines = Lines::new(label.clone());
     let answers = lines.answers.clone();
-    let (complaint, log) = match boot(run, binaries, timeout, lines) {
-        Ok((complaint, log)) => (complaint, log),
-        Err(error) => (Some(format!("{error:#}")), String::new()),
-    };
+    let complaint = boot(run, binaries, timeout, lines)
+        .unwrap_or_else(|error| Some((format!("{error:#}"), String::new())));
     let mut answers = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
     for name in &run.scenarios {
         if complaint.is_none() && !answers.iter().any(|answer| answer.scenario == *name) {
             answers.push(failure(name, "gave no answer"));
         }
     }
-    if let Some(complaint) = complaint {
+    if let Some((complaint, log)) = complaint {
         eprintln!("{label}: {complaint}\n{}", log.trim_end());
         answers.push(failure(WHOLE_VM, &complaint));
     } else if answers.is_empty() {
@@ -191,13 +189,13 @@ fn run_one(run: &Run, binaries: &Binaries, timeout: Duration) -> Vec<Row> {
         .collect()
 }
 
-/// Boots; returns what is wrong with the run as a whole, and the kernel's log.
+/// Boots; returns what is wrong with the run as a whole, with the kernel's log if it matters.
 fn boot(
     run: &Run,
     binaries: &Binaries,
     timeout: Duration,
     lines: Lines,
-) -> anyhow::Result<(Option<String>, String)> {
+) -> anyhow::Result<Option<(String, String)>> {
     let mut argv = vec!["tcpwnd-lab", "scenario", "run", "--json", "--mechanism"];
     argv.push(run.mechanism.name());
     argv.extend(run.scenarios.iter().map(String::as_str));
@@ -209,18 +207,20 @@ fn boot(
     };
     let answers = lines.answers.clone();
     let outcome = boot.run(&Job::new(&argv), lines, io::stderr())?;
+    if let Some(trouble) = outcome.trouble() {
+        return Ok(Some((trouble, outcome.log)));
+    }
     let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
     let failed = answers
         .iter()
         .any(|answer| answer.outcome == Outcome::Failed);
-    let complaint = outcome.trouble().or(match outcome.code {
+    Ok(match outcome.code {
         // 1 is what the laboratory says when a scenario failed.
-        Ok(0) if !failed => None,
-        Ok(1) if failed => None,
-        Ok(code) => Some(format!("tcpwnd-lab ended with {code}")),
-        Err(reason) => Some(reason),
-    });
-    Ok((complaint, outcome.log))
+        Ok(code) if code != u8::from(failed) => {
+            Some((format!("tcpwnd-lab ended with {code}"), String::new()))
+        }
+        _ => None,
+    })
 }
 
 fn failure(scenario: &str, detail: &str) -> Answer {
