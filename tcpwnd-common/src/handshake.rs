@@ -150,6 +150,10 @@ pub mod handshake_flags {
     pub const COOKIE_ACCEPTED: u32 = 2;
     /// Both sides opened actively; there is no SYN+ACK of a listener.
     pub const SIMULTANEOUS: u32 = 4;
+    /// [`Handshake::last`](super::Handshake::last) is a SYN+ACK of an earlier sequence number. A
+    /// SYN cookie stays valid for a minute or two, so the peer may still answer that one.
+    /// Excludes [`SYNACKS_DIFFER`].
+    pub const PREVIOUS_KEPT: u32 = 8;
 }
 
 /// A handshake that is under way.
@@ -158,7 +162,8 @@ pub mod handshake_flags {
 pub struct Handshake {
     /// The first SYN+ACK of this sequence number.
     pub first: SynAck,
-    /// The last one that differed from the first in scale, options or window clamp.
+    /// The last one that differed from the first in a scale or an option, or, with
+    /// `PREVIOUS_KEPT`, the first one of the sequence number before.
     pub last: SynAck,
     /// What the first one's scale was computed from.
     pub inputs: Inputs,

@@ -28,7 +28,9 @@ assert_layout!(ListenerKey, size 24, align 4, {
 
 /// What is counted for one listener. A slot is in use when `key.port` is not 0.
 ///
-/// The counters are shared by all CPUs and only ever added to atomically.
+/// The counters are shared by all CPUs and only ever added to atomically. Slots are not given
+/// back: a host that sees more than [`LISTENER_SLOTS`] listeners in one run counts the rest as
+/// `listeners_not_counted`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerSlot {

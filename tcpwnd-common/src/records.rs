@@ -98,7 +98,8 @@ pub struct Child {
     pub rcvbuf: u32,
     /// Largest segment that the peer takes, bytes (`rx_opt.mss_clamp`).
     pub mss_clamp: u16,
-    /// MSS that this host announced, bytes.
+    /// MSS that this host announced, bytes, less the 12 bytes that timestamps take in each
+    /// segment where they are used (`tcp_init_transfer` comes after that subtraction).
     pub advmss: u16,
     /// Shift count of this host's windows (`rx_opt.rcv_wscale`).
     pub rcv_wscale: u8,

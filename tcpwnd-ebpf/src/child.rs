@@ -9,7 +9,9 @@ use crate::flow::netns_object;
 use crate::maps::{OPEN, Open, WATCH, Watch};
 use crate::read::{Object, Result};
 use aya_ebpf::bindings::BPF_ANY;
-use tcpwnd_common::{Child, Counter, Field, FlowKey, HandshakeRecord, child_flags, synack_flags};
+use tcpwnd_common::{
+    Child, Counter, Field, FlowKey, HandshakeRecord, child_flags, handshake_flags, synack_flags,
+};
 
 /// Fills `into`, which must be zero; COMPLETE is set when every field was read.
 #[inline(always)]
@@ -52,18 +54,28 @@ fn read(sk: Object, into: &mut Child) -> Result<()> {
 pub fn suspect(record: &HandshakeRecord) -> bool {
     let child = &record.child;
     let scales = child.flags & child_flags::WSCALE_OK != 0;
-    !scales
-        || record.handshake.flags & tcpwnd_common::handshake_flags::SYNACKS_DIFFER != 0
-        || differs(record)
+    !scales || record.handshake.flags & handshake_flags::SYNACKS_DIFFER != 0 || differs(record)
 }
 
-/// Whether the first SYN+ACK announced another scaling than the socket has.
+/// Whether the SYN+ACK that the child answers announced another scaling than the socket has.
 #[inline(always)]
 fn differs(record: &HandshakeRecord) -> bool {
-    let (child, synack) = (&record.child, &record.handshake.first);
+    let child = &record.child;
+    let synack = if answers_previous(record) {
+        &record.handshake.last
+    } else {
+        &record.handshake.first
+    };
     (child.flags & child_flags::WSCALE_OK != 0) != (synack.flags & synack_flags::WSCALE_OK != 0)
         || child.rcv_wscale != synack.rcv_wscale
         || child.snd_wscale != synack.snd_wscale
+}
+
+/// Whether the child answers the SYN+ACK before the first one.
+#[inline(always)]
+pub fn answers_previous(record: &HandshakeRecord) -> bool {
+    record.handshake.flags & handshake_flags::PREVIOUS_KEPT != 0
+        && record.child.snd_una == record.handshake.last.isn.wrapping_add(1)
 }
 
 /// Remembers a suspect until it closes and, where asked for, puts it under watch. Returns the
@@ -72,8 +84,10 @@ fn differs(record: &HandshakeRecord) -> bool {
 pub fn track(sk: Object, key: &FlowKey, now: u64, record: &HandshakeRecord) -> u8 {
     let open = Open {
         established_ktime_ns: now,
+        flow: *key,
+        reserved: 0,
     };
-    if OPEN.insert(key, open, BPF_ANY as u64).is_err() {
+    if OPEN.insert(sk.id(), open, BPF_ANY as u64).is_err() {
         count(Counter::OpenTableFull);
         return 0;
     }
@@ -84,6 +98,8 @@ pub fn track(sk: Object, key: &FlowKey, now: u64, record: &HandshakeRecord) -> u
         established_ktime_ns: now,
         flow: *key,
         seen: 0,
+        rcv_wnd: record.child.rcv_wnd,
+        reserved: 0,
     };
     if WATCH.insert(sk.id(), watch, BPF_ANY as u64).is_err() {
         count(Counter::WatchTableFull);

@@ -82,8 +82,14 @@ pub fn wanted(key: &FlowKey) -> bool {
             return false;
         }
     }
-    let netns = consts::netns();
-    (netns == 0 || netns == key.netns) && port_wanted(key.local_port)
+    place_wanted(key.netns, key.local_port)
+}
+
+/// Whether the user asked to look at this port of this namespace.
+#[inline(always)]
+pub fn place_wanted(netns: u32, port: u16) -> bool {
+    let only = consts::netns();
+    (only == 0 || only == netns) && port_wanted(port)
 }
 
 #[inline(always)]

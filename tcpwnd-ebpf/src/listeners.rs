@@ -6,11 +6,10 @@
 
 use crate::consts;
 use crate::counters::count;
-use crate::flow::{map_ipv4, netns};
+use crate::flow::{map_ipv4, netns, place_wanted};
 use crate::maps::{LISTENER_CLAIMS, LISTENER_SLOTS, LISTENERS};
 use crate::read::{Object, Result};
 use aya_ebpf::bindings::BPF_NOEXIST;
-use core::arch::asm;
 use tcpwnd_common::{Counter, Field, LISTENER_SLOTS as SLOTS, ListenerKey, ListenerSlot};
 
 const AF_INET6: u16 = 10;
@@ -62,10 +61,14 @@ fn claim(key: &ListenerKey) -> Option<u32> {
     None
 }
 
-/// The counters of a listener.
+/// The counters of a listener; none for one that was not asked for or is being closed, whose
+/// port is gone.
 #[inline(always)]
 pub fn slot_of(sk: Object) -> Option<&'static mut ListenerSlot> {
     let key = key_of(sk).ok()?;
+    if key.port == 0 || !place_wanted(key.netns, key.port) {
+        return None;
+    }
     let index = match LISTENERS.get_ptr(key) {
         // SAFETY: entries of this map are never removed.
         Some(index) => Some(unsafe { *index }),
@@ -82,21 +85,4 @@ pub fn slot_of(sk: Object) -> Option<&'static mut ListenerSlot> {
         slot.key = key;
     }
     Some(slot)
-}
-
-/// Adds one to a counter that all CPUs share.
-///
-/// The instruction that every kernel has (`BPF_XADD`), written out: the target offers no atomic
-/// type, and newer forms that return the old value need 5.12.
-#[inline(always)]
-pub fn add(counter: &mut u64) {
-    // SAFETY: the reference is valid and aligned; the instruction touches nothing else.
-    unsafe {
-        asm!(
-            "lock *(u64 *)({place} + 0) += {one}",
-            place = in(reg) core::ptr::from_mut(counter),
-            one = in(reg) 1u64,
-            options(nostack),
-        );
-    }
 }

@@ -14,7 +14,7 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 /// Handshakes under way, by flow. Least recently used ones are evicted without notice; pairing
 /// by sequence number turns that into a counted `no_record`.
 #[map]
-pub static HANDSHAKES: LruHashMap<FlowKey, Handshake> = LruHashMap::with_max_entries(1 << 14, 0);
+pub static HANDSHAKES: LruHashMap<FlowKey, Handshake> = LruHashMap::with_max_entries(1 << 15, 0);
 
 /// A damaged connection that is open.
 #[repr(C)]
@@ -22,11 +22,17 @@ pub static HANDSHAKES: LruHashMap<FlowKey, Handshake> = LruHashMap::with_max_ent
 pub struct Open {
     /// When it left SYN_RECV, nanoseconds of CLOCK_MONOTONIC.
     pub established_ktime_ns: u64,
+    /// Which connection.
+    pub flow: FlowKey,
+    /// Zero.
+    pub reserved: u32,
 }
 
-/// Damaged connections that are open, by flow.
+/// Damaged connections that are open, by the address of their socket: each close of the host
+/// asks, and the address is at hand. Should a close be missed, the next one of a socket at the
+/// same address tells of it.
 #[map]
-pub static OPEN: HashMap<FlowKey, Open> = HashMap::with_max_entries(1 << 15, 0);
+pub static OPEN: HashMap<u64, Open> = HashMap::with_max_entries(1 << 15, 0);
 
 /// A socket whose next windows are to be seen.
 #[repr(C)]
@@ -38,11 +44,15 @@ pub struct Watch {
     pub flow: FlowKey,
     /// Windows recorded so far.
     pub seen: u32,
+    /// The window as of the last record, or as of the handshake, bytes.
+    pub rcv_wnd: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Sockets under watch, by address: the window program runs for every window of the host and
 /// must find out cheaply that a socket is none of these. The entry goes when its connection
-/// closes, so the address cannot name another socket.
+/// closes; should that be missed, the ports tell that the address names another socket.
 #[map]
 pub static WATCH: HashMap<u64, Watch> = HashMap::with_max_entries(1 << 10, 0);
 

@@ -1,8 +1,9 @@
 //! Memory of a CPU for what is too large for the stack (512 bytes), and for notes that an entry
 //! probe leaves for the return probe.
 //!
-//! Each use has a place of its own. A program cannot be entered twice on one CPU (the kernel
-//! skips and counts the second run), but two different programs can interleave.
+//! Each use has a place of its own. Almost all of this runs in softirq, one at a time on a CPU;
+//! where something interleaves after all (a backlog worked off in process context, PREEMPT_RT),
+//! the readers find values that contradict each other: sequence numbers, states, addresses.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;

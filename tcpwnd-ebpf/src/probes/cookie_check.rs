@@ -6,7 +6,8 @@
 //! the result is neither. What the cookie path computed the window scale from is read here, as
 //! it is now.
 
-use crate::counters::{count, run};
+use super::states;
+use crate::counters::{add, count, run};
 use crate::maps::HANDSHAKES;
 use crate::read::Object;
 use crate::scratch::cookie_call;
@@ -31,7 +32,7 @@ pub fn cookie_v4_check_fentry(ctx: FEntryContext) -> i32 {
 #[fexit(function = "cookie_v4_check")]
 pub fn cookie_v4_check_fexit(ctx: FExitContext) -> i32 {
     // Behind the two arguments lies the result.
-    returned(Probe::CookieV4Check, Object(ctx.arg(2)));
+    returned(Probe::CookieV4Check, Some(ctx.arg(0)), Object(ctx.arg(2)));
     0
 }
 
@@ -43,7 +44,7 @@ pub fn cookie_v6_check_fentry(ctx: FEntryContext) -> i32 {
 
 #[fexit(function = "cookie_v6_check")]
 pub fn cookie_v6_check_fexit(ctx: FExitContext) -> i32 {
-    returned(Probe::CookieV6Check, Object(ctx.arg(2)));
+    returned(Probe::CookieV6Check, Some(ctx.arg(0)), Object(ctx.arg(2)));
     0
 }
 
@@ -55,7 +56,7 @@ pub fn cookie_v4_check_kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn cookie_v4_check_kretprobe(ctx: RetProbeContext) -> u32 {
-    returned(Probe::CookieV4Check, Object(ctx.ret()));
+    returned(Probe::CookieV4Check, None, Object(ctx.ret()));
     0
 }
 
@@ -67,7 +68,7 @@ pub fn cookie_v6_check_kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn cookie_v6_check_kretprobe(ctx: RetProbeContext) -> u32 {
-    returned(Probe::CookieV6Check, Object(ctx.ret()));
+    returned(Probe::CookieV6Check, None, Object(ctx.ret()));
     0
 }
 
@@ -80,17 +81,18 @@ fn entered(sk: u64) {
     }
 }
 
+/// `sk` is the listener where the mechanism knows it, else the entry's notes do.
 #[inline(always)]
-fn returned(probe: Probe, result: Object) {
+fn returned(probe: Probe, sk: Option<u64>, result: Object) {
     run(probe);
     let Some(call) = cookie_call() else { return };
-    if call.inside == 0 {
-        count(Counter::EntryMissed);
-        return;
-    }
+    let noted = call.inside != 0;
     call.inside = 0;
+    if !noted || sk.is_some_and(|sk| sk != call.sk) {
+        return count(Counter::EntryMissed);
+    }
     let listener = Object(call.sk as *const u8);
-    let made_child = !result.is_null() && result != listener;
+    let made_child = is_child(result);
     if call.hash == HASH_NOT_ASKED && !made_child {
         return;
     }
@@ -102,15 +104,24 @@ fn returned(probe: Probe, result: Object) {
     }
 }
 
+/// Whether a cookie check returned a new socket: not the listener, whichever that was.
+#[inline(always)]
+fn is_child(result: Object) -> bool {
+    !result.is_null()
+        && result
+            .get::<u8>(Field::State)
+            .is_ok_and(|state| state as u32 != states::LISTEN)
+}
+
 #[inline(always)]
 fn count_cookie(slot: &mut ListenerSlot, hash: u32, made_child: bool) {
     match hash {
-        HASH_VALID => listeners::add(&mut slot.cookies_valid),
-        HASH_REJECTED => listeners::add(&mut slot.cookies_rejected),
+        HASH_VALID => add(&mut slot.cookies_valid),
+        HASH_REJECTED => add(&mut slot.cookies_rejected),
         _ => {}
     }
     if made_child {
-        listeners::add(&mut slot.cookies_accepted);
+        add(&mut slot.cookies_accepted);
     }
 }
 
@@ -126,6 +137,12 @@ fn accepted(listener: Object, child: Object) {
     };
     // SAFETY: see make_synack::record.
     let known = unsafe { &mut *known };
+    let Ok(snd_una) = child.get::<u32>(Field::SndUna) else {
+        return;
+    };
+    if snd_una != known.first.isn.wrapping_add(1) {
+        return;
+    }
     let dst = child
         .follow(Field::DstCache)
         .unwrap_or(Object(core::ptr::null()));

@@ -6,9 +6,9 @@
 //! IPv6. The return is probed, because then the packet itself says what the peer is told.
 
 use super::states;
-use crate::counters::{count, run};
+use crate::counters::{add, count, run};
 use crate::maps::HANDSHAKES;
-use crate::read::{Object, Result};
+use crate::read::{Object, Result, Unreadable};
 use crate::scratch::{Builder, handshake, synack_call};
 use crate::{consts, context, flow, inputs, listeners, options};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -128,9 +128,14 @@ fn record(call: &Call, skb: Object, key: &FlowKey) -> Result<()> {
         // the map; what is written then is lost or overwritten, and pairing by sequence number
         // catches both.
         let known = unsafe { &mut *known };
-        if known.first.isn == new.first.isn && known.flags & handshake_flags::SIMULTANEOUS == 0 {
-            repeat(known, &new.first);
-            return Ok(());
+        if known.flags & handshake_flags::SIMULTANEOUS == 0 {
+            if known.first.isn == new.first.isn {
+                repeat(known, &new.first);
+                return Ok(());
+            }
+            // The peer may still answer the one before, if that was a cookie.
+            new.last = known.first;
+            new.flags = handshake_flags::PREVIOUS_KEPT;
         }
     }
     inputs::fill(listener(call)?, call.dst, &mut new.inputs);
@@ -150,6 +155,7 @@ fn repeat(known: &mut Handshake, synack: &SynAck) {
     known.synacks += 1;
     if differ(&known.first, synack) {
         known.last = *synack;
+        known.flags &= !handshake_flags::PREVIOUS_KEPT;
         known.flags |= handshake_flags::SYNACKS_DIFFER;
     }
 }
@@ -157,7 +163,9 @@ fn repeat(known: &mut Handshake, synack: &SynAck) {
 /// Whether two SYN+ACKs tell the peer different things about windows.
 #[inline(always)]
 fn differ(first: &SynAck, other: &SynAck) -> bool {
-    first.rcv_wscale != other.rcv_wscale || first.flags != other.flags
+    first.rcv_wscale != other.rcv_wscale
+        || first.snd_wscale != other.snd_wscale
+        || first.flags != other.flags
 }
 
 #[inline(always)]
@@ -166,6 +174,11 @@ fn describe(call: &Call, header: Object, into: &mut SynAck) -> Result<()> {
     // SAFETY: a helper without arguments.
     into.ktime_ns = unsafe { bpf_ktime_get_ns() };
     into.isn = options::sequence(header)?;
+    if req.get::<u32>(Field::ReqSntIsn)? != into.isn {
+        // The notes of another call's entry: a run was skipped in between (kprobe only).
+        count(Counter::EntryMissed);
+        return Err(Unreadable);
+    }
     into.window_clamp = req.get(Field::ReqWindowClamp)?;
     into.rcv_wscale = req.bits(Field::ReqRcvWscale)? as u8;
     into.snd_wscale = req.bits(Field::ReqSndWscale)? as u8;
@@ -203,9 +216,9 @@ fn count_listener(call: &Call, synack: &SynAck) {
     let Some(slot) = listeners::slot_of(listener) else {
         return;
     };
-    listeners::add(&mut slot.synacks);
+    add(&mut slot.synacks);
     if synack.flags & synack_flags::COOKIE != 0 {
-        listeners::add(&mut slot.cookies_sent);
+        add(&mut slot.cookies_sent);
     }
     if let (Ok(len), Ok(limit)) = (
         listener.get(Field::AckBacklog),

@@ -38,6 +38,19 @@ fn entered(sk: Object) {
     run(Probe::SelectWindow);
     // SAFETY: the entry is removed only here and when this very socket closes.
     let watch = unsafe { &mut *watch };
+    if !is_same(sk, watch) {
+        let _ = WATCH.remove(sk.id());
+        return;
+    }
+    let Ok(rcv_wnd) = sk.get::<u32>(Field::RcvWnd) else {
+        return;
+    };
+    // Until the first window is chosen this is the SYN+ACK's, which went out unscaled; two of
+    // the three callers choose none.
+    if rcv_wnd == watch.rcv_wnd {
+        return;
+    }
+    watch.rcv_wnd = rcv_wnd;
     if let Some(mut entry) = EVENTS.reserve::<WindowRecord>(0) {
         entry.write(describe(sk, watch));
         entry.submit(0);
@@ -51,6 +64,16 @@ fn entered(sk: Object) {
     }
 }
 
+/// Whether the socket at this address is still the one under watch.
+#[inline(always)]
+fn is_same(sk: Object, watch: &Watch) -> bool {
+    sk.get::<u16>(Field::RemotePort)
+        .is_ok_and(|port| u16::from_be(port) == watch.flow.remote_port)
+        && sk
+            .get::<u16>(Field::InetSport)
+            .is_ok_and(|port| u16::from_be(port) == watch.flow.local_port)
+}
+
 #[inline(always)]
 fn describe(sk: Object, watch: &Watch) -> WindowRecord {
     WindowRecord {
@@ -62,7 +85,7 @@ fn describe(sk: Object, watch: &Watch) -> WindowRecord {
             ktime_ns: unsafe { bpf_ktime_get_ns() },
         },
         flow: watch.flow,
-        rcv_wnd: sk.get(Field::RcvWnd).unwrap_or(0),
+        rcv_wnd: watch.rcv_wnd,
         srtt_us8: sk.get(Field::SrttUs).unwrap_or(0),
         rcv_wscale: sk.bits(Field::RcvWscale).unwrap_or(0) as u8,
         number: watch.seen as u8,

@@ -41,9 +41,14 @@ pub fn set_state_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn changed(sk: Object, old: u32, new: u32) {
-    let opens_actively = old == states::SYN_SENT && new == states::SYN_RECV;
-    if old != states::SYN_RECV && new != states::CLOSE && !opens_actively {
-        return;
+    if old != states::SYN_RECV {
+        if new == states::CLOSE {
+            run(Probe::SetState);
+            return closed(sk);
+        }
+        if old != states::SYN_SENT || new != states::SYN_RECV {
+            return;
+        }
     }
     run(Probe::SetState);
     match sk.bits(Field::Protocol) {
@@ -55,12 +60,10 @@ fn changed(sk: Object, old: u32, new: u32) {
     if flow::of_socket(sk, &mut key).is_err() {
         return count(Counter::SocketUnreadable);
     }
-    if opens_actively {
-        simultaneous(&key);
-    } else if old == states::SYN_RECV {
+    if old == states::SYN_RECV {
         left_syn_recv(sk, &key, new);
     } else {
-        closed(sk, &key);
+        simultaneous(&key);
     }
 }
 
@@ -104,9 +107,6 @@ fn left_syn_recv(sk: Object, key: &FlowKey, new: u32) {
         _ => Counter::LeftSynRecv,
     });
     send(sk, key, known, outcome);
-    if known.is_some() {
-        let _ = HANDSHAKES.remove(key);
-    }
 }
 
 #[inline(always)]
@@ -133,8 +133,14 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
         record.record_found = 1;
         if !paired(record) {
             count(Counter::StaleRecord);
-        } else if matches!(outcome, Outcome::Established) && child::suspect(record) {
-            record.child.flags |= child::track(sk, key, now, record);
+        } else if matches!(outcome, Outcome::Established) {
+            // Not for one that died: two CPUs may make a child of one request each, and the one
+            // that loses goes to CLOSE at once (inet_ehash_nolisten, net/ipv4/
+            // inet_hashtables.c) while the other still needs the record.
+            let _ = HANDSHAKES.remove(key);
+            if child::suspect(record) {
+                record.child.flags |= child::track(sk, key, now, record);
+            }
         }
     } else {
         count(Counter::NoRecord);
@@ -143,14 +149,16 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
     count(Counter::HandshakesSent);
 }
 
-/// Whether the SYN+ACK's sequence number is the one before the first that the child sends.
+/// Whether a SYN+ACK's sequence number is the one before the first that the child sends.
 ///
 /// A Fast Open child may have had data acknowledged by now; for it, `snd_una` as of the ACK's
 /// arrival is the witness.
 #[inline(always)]
 fn paired(record: &HandshakeRecord) -> bool {
     let first = record.handshake.first.isn.wrapping_add(1);
-    record.child.snd_una == first || record.handshake.ack.snd_una == first
+    record.child.snd_una == first
+        || record.handshake.ack.snd_una == first
+        || child::answers_previous(record)
 }
 
 #[inline(always)]
@@ -165,14 +173,16 @@ fn header(kind: Kind, len: usize, ktime_ns: u64) -> Header {
 
 /// Tells that a damaged connection ended.
 #[inline(always)]
-fn closed(sk: Object, key: &FlowKey) {
-    let Some(open) = OPEN.get_ptr(key) else {
+fn closed(sk: Object) {
+    if consts::confirm() {
+        let _ = WATCH.remove(sk.id());
+    }
+    let Some(open) = OPEN.get_ptr(sk.id()) else {
         return;
     };
-    // SAFETY: this flow's entry is removed here only.
-    let established_ktime_ns = unsafe { (*open).established_ktime_ns };
-    let _ = OPEN.remove(key);
-    let _ = WATCH.remove(sk.id());
+    // SAFETY: the entry of a socket is removed here only.
+    let open = unsafe { *open };
+    let _ = OPEN.remove(sk.id());
     let Some(mut entry) = EVENTS.reserve::<ClosedRecord>(0) else {
         return count(Counter::ClosedLost);
     };
@@ -181,14 +191,14 @@ fn closed(sk: Object, key: &FlowKey) {
         header: header(Kind::Closed, size_of::<ClosedRecord>(), unsafe {
             bpf_ktime_get_ns()
         }),
-        flow: *key,
+        flow: open.flow,
         srtt_us8: sk.get(Field::SrttUs).unwrap_or(0),
         bytes_received: if consts::has(Field::BytesReceived) {
             sk.get(Field::BytesReceived).unwrap_or(0)
         } else {
             0
         },
-        established_ktime_ns,
+        established_ktime_ns: open.established_ktime_ns,
     });
     entry.submit(0);
     count(Counter::ClosedSent);
