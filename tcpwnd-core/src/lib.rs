@@ -6,6 +6,8 @@
 //! [`Engine`] is the way in: bytes of a record go in, an [`Observation`] comes out, and
 //! [`Books`] and [`OpenFlows`] hold what has added up.
 
+#[cfg(test)]
+mod fixture;
 mod label;
 
 pub mod books;

@@ -3,6 +3,8 @@
 //! Constraint: core has no clock; whoever prints a line says what time it was.
 
 mod evidence;
+#[cfg(test)]
+mod tests;
 
 pub use evidence::{
     AcceptQueue, AckEvidence, ChildEvidence, Evidence, InputsEvidence, SynAckEvidence, SynEvidence,

@@ -116,7 +116,7 @@ fn established(
     }
     let used = evidence::used(&record.child).ok_or(UnverifiedCause::Unreadable)?;
     let told = evidence::told_all(&record.handshake).ok_or(UnverifiedCause::Unreadable)?;
-    let acted_on = acted_on(record, told, used).ok_or(UnverifiedCause::TwoSynacks)?;
+    let acted_on = acted_on(record, told).ok_or(UnverifiedCause::TwoSynacks)?;
     Ok((acted_on, used))
 }
 
@@ -141,13 +141,9 @@ fn began_before(record: &HandshakeRecord, context: &Context) -> bool {
 
 /// Which SYN+ACK the peer acted on, as far as it matters.
 ///
-/// The ACK echoes the timestamp of the one that the peer took. Without that, two that lead to the
-/// same result need no telling apart.
-fn acted_on(
-    record: &HandshakeRecord,
-    (first, last): (Told, Option<Told>),
-    used: Used,
-) -> Option<Told> {
+/// The ACK echoes the timestamp of the one that the peer took. Without that, two that say the
+/// same about windows need no telling apart.
+fn acted_on(record: &HandshakeRecord, (first, last): (Told, Option<Told>)) -> Option<Told> {
     let echo = evidence::ack(&record.handshake)
         .and_then(|ack| ack.timestamps)
         .map(|timestamps| timestamps.tsecr);
@@ -156,14 +152,16 @@ fn acted_on(
         return seen(record, &first, echo).then_some(first);
     };
     match (echoed(&first), echoed(&last)) {
-        (true, false) => return Some(first),
-        (false, true) => return Some(last),
-        _ => {}
+        (true, false) => Some(first),
+        (false, true) => Some(last),
+        _ => says_the_same(&first, &last).then_some(first),
     }
-    let same = first.cookie == last.cookie
-        && first.offer == last.offer
-        && compare(&first, used) == compare(&last, used);
-    same.then_some(first)
+}
+
+fn says_the_same(first: &Told, last: &Told) -> bool {
+    // Of the last one's SYN nothing is known beyond what its request kept.
+    first.advertised == last.advertised
+        && (first.offer == last.offer || last.offer == Offer::Unseen)
 }
 
 /// Whether nothing shows that the peer acted on a SYN+ACK that was never seen.

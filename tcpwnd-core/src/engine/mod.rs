@@ -1,4 +1,9 @@
 //! The way in: bytes of a record in, an observation out, the books kept.
+//!
+//! Constraint: whatever comes in is counted, what cannot be decoded included.
+
+#[cfg(test)]
+mod tests;
 
 use crate::books::Books;
 use crate::decode::{self, DecodeError, Record};

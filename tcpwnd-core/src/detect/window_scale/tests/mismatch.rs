@@ -1,0 +1,223 @@
+use super::*;
+use crate::fixture::{ABSENT, ISN, OFFERED, ack_options, cookie, healthy, options, raw, unscaled};
+use tcpwnd_common::{child_flags, synack_flags};
+
+#[test]
+fn an_ordinary_handshake_is_ok() {
+    let judgement = judged(&healthy());
+    assert_eq!(judgement.verdict, Verdict::Ok);
+    assert_eq!(judgement.path, Path::Normal);
+    assert_eq!(
+        shifts(&healthy()),
+        ((Some(7), Some(7)), (Some(OFFERED), Some(OFFERED)))
+    );
+    let (receive, send) = (judgement.receive.unwrap(), judgement.send.unwrap());
+    assert_eq!((receive.factor(), receive.damage()), (1.0, Damage::None));
+    assert_eq!((send.factor(), send.damage()), (1.0, Damage::None));
+}
+
+#[test]
+fn a_cookie_that_came_to_the_same_scale_is_ok() {
+    let judgement = judged(&cookie(7, 7));
+    assert_eq!(
+        (judgement.verdict, judgement.path),
+        (Verdict::Ok, Path::Cookie)
+    );
+}
+
+#[test]
+fn the_path_is_cookie_whichever_of_both_ends_was_seen_to_be_one() {
+    let mut record = cookie(7, 7);
+    record.handshake.flags = 0;
+    assert_eq!(judged(&record).path, Path::Cookie);
+
+    let mut record = cookie(7, 7);
+    record.handshake.first.flags &= !synack_flags::COOKIE;
+    assert_eq!(judged(&record).path, Path::Cookie);
+}
+
+/// LINE's case: a kernel whose cookie path ignores SO_RCVBUF.
+#[test]
+fn one_announced_and_seven_used_is_64_times_too_small() {
+    let record = cookie(1, 7);
+    let judgement = judged(&record);
+    assert_eq!(
+        judgement.verdict,
+        Verdict::Mismatch(MismatchCause::CookieRecomputed)
+    );
+    assert_eq!(judgement.path, Path::Cookie);
+    let receive = judgement.receive.unwrap();
+    assert_eq!((receive.announced, receive.used), (Some(1), Some(7)));
+    assert_eq!(receive.factor(), 64.0);
+    assert_eq!(receive.damage(), Damage::TooSmall);
+    assert_eq!(judgement.send.unwrap().damage(), Damage::None);
+}
+
+#[test]
+fn ten_announced_and_eight_used_is_an_overrun() {
+    let judgement = judged(&cookie(10, 8));
+    assert_eq!(
+        judgement.verdict,
+        Verdict::Mismatch(MismatchCause::CookieRecomputed)
+    );
+    let receive = judgement.receive.unwrap();
+    assert_eq!(
+        (receive.factor(), receive.damage()),
+        (0.25, Damage::Overrun)
+    );
+}
+
+#[test]
+fn a_mismatch_of_the_normal_path_is_not_laid_to_cookies() {
+    let mut record = healthy();
+    record.child.rcv_wscale = 8;
+    let judgement = judged(&record);
+    assert_eq!(judgement.verdict, Verdict::Mismatch(MismatchCause::Unknown));
+    assert_eq!(judgement.path, Path::Normal);
+}
+
+#[test]
+fn timestamps_stripped_from_the_ack_of_a_cookie_break_both_directions() {
+    let mut record = cookie(7, 0);
+    unscaled(&mut record);
+    record.child.flags &= !child_flags::TSTAMP_OK;
+    record.handshake.ack.options = ack_options(None);
+    let judgement = judged(&record);
+    assert_eq!(
+        judgement.verdict,
+        Verdict::Mismatch(MismatchCause::CookieTimestampsMissing)
+    );
+    assert_eq!(shifts(&record), ((Some(7), None), (Some(OFFERED), None)));
+    let (receive, send) = (judgement.receive.unwrap(), judgement.send.unwrap());
+    // The peer shifts this host's windows up by 7 though nothing was shifted down ...
+    assert_eq!(receive.factor(), 1.0 / 128.0);
+    assert_eq!(receive.damage(), Damage::Overrun);
+    // ... and this host does not shift the peer's windows up, so that it sends too little.
+    assert_eq!(send.factor(), 512.0);
+    assert_eq!(send.damage(), Damage::TooSmall);
+}
+
+/// Each of the things that must have been seen for that cause.
+#[test]
+fn timestamps_missing_is_said_only_where_each_step_was_seen() {
+    let stripped = |change: fn(&mut HandshakeRecord)| {
+        let mut record = cookie(7, 0);
+        unscaled(&mut record);
+        record.child.flags &= !child_flags::TSTAMP_OK;
+        record.handshake.ack.options = ack_options(None);
+        change(&mut record);
+        verdict(&record)
+    };
+    let unknown = Verdict::Mismatch(MismatchCause::Unknown);
+    // The ACK was not seen.
+    assert_eq!(stripped(|r| r.handshake.ack.options = ABSENT), unknown);
+    assert_eq!(stripped(|r| r.handshake.ack.snd_una = ISN), unknown);
+    // The socket has timestamps all the same.
+    assert_eq!(
+        stripped(|r| r.child.flags |= child_flags::TSTAMP_OK),
+        unknown
+    );
+    // The ACK carried them: something else switched them off (net.ipv4.tcp_timestamps).
+    assert_eq!(
+        stripped(|r| r.handshake.ack.options = ack_options(Some((1, crate::fixture::TSVAL)))),
+        unknown
+    );
+    // TCP-AO: the SYN+ACK left without timestamps.
+    assert_eq!(
+        stripped(|r| r.handshake.first.options = options(Some(7), None)),
+        unknown
+    );
+    let signed = |r: &mut HandshakeRecord| {
+        r.handshake.ack.options = raw(&[29, 16, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    };
+    assert_eq!(stripped(signed), unknown);
+    // No cookie.
+    assert_eq!(
+        stripped(|r| {
+            r.handshake.flags = 0;
+            r.handshake.first.flags &= !synack_flags::COOKIE;
+        }),
+        unknown
+    );
+}
+
+#[test]
+fn option_against_none_is_a_mismatch_in_either_direction() {
+    let mut record = healthy();
+    unscaled(&mut record);
+    assert_eq!(verdict(&record), Verdict::Mismatch(MismatchCause::Unknown));
+
+    let mut record = healthy();
+    record.handshake.first = crate::fixture::synack(None, 0);
+    assert_eq!(verdict(&record), Verdict::Mismatch(MismatchCause::Unknown));
+    assert_eq!(
+        shifts(&record),
+        ((None, Some(7)), (Some(OFFERED), Some(OFFERED)))
+    );
+    // Without the option in the SYN+ACK the peer does not shift its windows either.
+    let send = judged(&record).send.unwrap();
+    assert_eq!(send.damage(), Damage::Overrun);
+}
+
+/// A shift of 0 and none have the same effect on a window, but not on the rules: with the option
+/// the peer scales its own windows.
+#[test]
+fn a_scale_of_0_is_not_none() {
+    let mut record = healthy();
+    record.handshake.first = crate::fixture::synack(Some(0), 0);
+    record.child.rcv_wscale = 0;
+    assert_eq!(verdict(&record), Verdict::Ok);
+
+    unscaled(&mut record);
+    let judgement = judged(&record);
+    assert_eq!(judgement.verdict, Verdict::Mismatch(MismatchCause::Unknown));
+    assert_eq!(judgement.receive.unwrap().damage(), Damage::None);
+    assert_eq!(judgement.send.unwrap().damage(), Damage::TooSmall);
+}
+
+#[test]
+fn the_send_direction_alone_is_a_mismatch_too() {
+    let mut record = healthy();
+    record.child.snd_wscale = OFFERED - 2;
+    let judgement = judged(&record);
+    assert_eq!(judgement.verdict, Verdict::Mismatch(MismatchCause::Unknown));
+    assert_eq!(judgement.receive.unwrap().damage(), Damage::None);
+    let send = judgement.send.unwrap();
+    assert_eq!((send.factor(), send.damage()), (4.0, Damage::TooSmall));
+
+    record.child.snd_wscale = OFFERED + 1;
+    let send = judged(&record).send.unwrap();
+    assert_eq!((send.factor(), send.damage()), (0.5, Damage::Overrun));
+}
+
+#[test]
+fn a_send_mismatch_of_a_cookie_is_not_laid_to_the_receive_scale() {
+    let mut record = cookie(7, 7);
+    record.child.snd_wscale = OFFERED - 1;
+    assert_eq!(verdict(&record), Verdict::Mismatch(MismatchCause::Unknown));
+}
+
+/// RFC 7323, section 2.3: the kernel uses 14 for anything above.
+#[test]
+fn an_offer_above_14_counts_as_14() {
+    let mut record = healthy();
+    record.handshake.syn = options(Some(15), Some((77, 0)));
+    record.handshake.first.snd_wscale = 14;
+    record.child.snd_wscale = 14;
+    assert_eq!(verdict(&record), Verdict::Ok);
+    assert_eq!(judged(&record).send.unwrap().announced, Some(14));
+}
+
+#[test]
+fn fast_open_is_judged_by_the_ack_once_data_was_acknowledged() {
+    let mut record = healthy();
+    record.handshake.first.flags |= synack_flags::FAST_OPEN;
+    record.child.snd_una = ISN.wrapping_add(1 + 1_448);
+    let judgement = judged(&record);
+    assert_eq!(
+        (judgement.verdict, judgement.path),
+        (Verdict::Ok, Path::FastOpen)
+    );
+    record.child.rcv_wscale = 6;
+    assert_eq!(verdict(&record), Verdict::Mismatch(MismatchCause::Unknown));
+}

@@ -1,0 +1,184 @@
+//! The outward schema, byte for byte: a change here is a change for whoever reads the output.
+
+use super::*;
+use crate::engine::{Engine, Observation, Settings};
+use crate::fixture::{SINCE, bytes_of, closed, cookie, healthy, synack, window};
+use tcpwnd_common::handshake_flags;
+
+const TIME: &str = "2026-11-22T04:20:20.000000Z";
+
+fn engine() -> Engine {
+    Engine::new(Settings {
+        watching_since_ktime_ns: SINCE,
+        flow_limit: 10,
+    })
+}
+
+fn line<T: Serialize>(kind: &'static str, body: T) -> serde_json::Value {
+    let text = serde_json::to_string(&Line::new(kind, TIME, body)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn handshake(record: &tcpwnd_common::HandshakeRecord) -> serde_json::Value {
+    match engine().ingest(&bytes_of(record)).unwrap() {
+        Observation::Handshake(finding) => line(Finding::KIND, &*finding),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_mismatch_as_json() {
+    assert_eq!(
+        handshake(&cookie(1, 7)),
+        serde_json::json!({
+            "schema": 1, "kind": "handshake", "time": TIME,
+            "verdict": "mismatch", "cause": "cookie_recomputed",
+            "path": "cookie", "outcome": "established",
+            "flow": {
+                "netns": 4_026_531_840_u32, "ifindex": 0,
+                "local": {"addr": "10.9.0.1", "port": 9092},
+                "remote": {"addr": "10.9.0.2", "port": 40000}
+            },
+            "receive": {
+                "advertised": 1, "used": 7, "factor": 64.0, "damage": "too_small",
+                "peer_window_bytes": 1024, "socket_window_bytes": 65536
+            },
+            "send": {"offered": 9, "used": 9, "factor": 1.0, "damage": "none"},
+            "impact": {
+                "srtt_us": null, "handshake_us": 200_000, "ceiling_bytes_per_second": 5120.0
+            },
+            "evidence": {
+                "synack": {
+                    "seq": u32::MAX, "readable": true,
+                    "window_scale": 1, "request_window_scale": 1,
+                    "timestamps": true, "tsval": 0x1122_3344, "sack": true, "mss": 1460,
+                    "cookie": true, "count": 1
+                },
+                "second_synack": null,
+                "syn": {"window_scale": 9, "timestamps": true, "sack": true, "mss": 1460},
+                "ack": {"timestamps": true, "tsecr": 0x1122_3344},
+                "child": {
+                    "window_scaling": true, "rcv_wscale": 7, "snd_wscale": 9,
+                    "timestamps": true, "sack": true,
+                    "rcv_wnd": 65536, "window_clamp": 3_145_728, "mss": 1448
+                },
+                "inputs": {
+                    "rcvbuf": 204_800, "rcvbuf_locked": true, "window_clamp": 102_401,
+                    "tcp_rmem_max": 6_291_456, "route_window": 65535,
+                    "accept_queue": {"len": 3, "limit": 50}, "syn_queue_len": 4
+                },
+                "cookie_inputs": {
+                    "rcvbuf": 204_800, "rcvbuf_locked": true, "window_clamp": 102_401,
+                    "tcp_rmem_max": 6_291_456, "route_window": 65535,
+                    "accept_queue": {"len": 3, "limit": 50}, "syn_queue_len": 4
+                }
+            }
+        })
+    );
+}
+
+#[test]
+fn an_unverified_one_says_null_where_nothing_is_known() {
+    let mut record = healthy();
+    record.record_found = 0;
+    record.handshake = crate::fixture::NO_HANDSHAKE;
+    record.child.srtt_us8 = 0;
+    let line = handshake(&record);
+    assert_eq!(line["verdict"], "unverified");
+    assert_eq!(line["cause"], "before_start");
+    assert_eq!(line["path"], "unknown");
+    for field in ["receive", "send"] {
+        assert!(line[field].is_null(), "{field}");
+    }
+    for field in [
+        "synack",
+        "second_synack",
+        "syn",
+        "ack",
+        "inputs",
+        "cookie_inputs",
+    ] {
+        assert!(line["evidence"][field].is_null(), "{field}");
+    }
+    assert!(line["impact"]["ceiling_bytes_per_second"].is_null());
+    assert_eq!(line["evidence"]["child"]["rcv_wscale"], 7);
+}
+
+#[test]
+fn ok_has_no_cause() {
+    let line = handshake(&healthy());
+    assert_eq!(line["verdict"], "ok");
+    assert!(line["cause"].is_null());
+    assert_eq!(line["impact"]["srtt_us"], 200_000);
+    assert!(line["evidence"]["cookie_inputs"].is_null());
+}
+
+#[test]
+fn no_option_is_null() {
+    let mut record = healthy();
+    crate::fixture::unscaled(&mut record);
+    let line = handshake(&record);
+    assert_eq!(line["receive"]["advertised"], 7);
+    assert!(line["receive"]["used"].is_null());
+    assert_eq!(line["receive"]["factor"], 1.0 / 128.0);
+    assert_eq!(line["receive"]["damage"], "overrun");
+    assert_eq!(line["evidence"]["child"]["window_scaling"], false);
+}
+
+#[test]
+fn a_second_synack_is_shown() {
+    let mut record = cookie(7, 7);
+    record.handshake.last = synack(Some(2), 0);
+    record.handshake.flags |= handshake_flags::SYNACKS_DIFFER;
+    record.handshake.synacks = 2;
+    let line = handshake(&record);
+    assert_eq!(line["evidence"]["synack"]["window_scale"], 7);
+    assert_eq!(line["evidence"]["second_synack"]["window_scale"], 2);
+    assert_eq!(line["evidence"]["second_synack"]["cookie"], false);
+    assert_eq!(line["evidence"]["synack"]["count"], 2);
+}
+
+#[test]
+fn a_synack_that_was_not_read_says_so() {
+    let mut record = healthy();
+    record.handshake.first.options = crate::fixture::ABSENT;
+    let line = handshake(&record);
+    assert_eq!(line["cause"], "unreadable");
+    let synack = &line["evidence"]["synack"];
+    assert_eq!(synack["readable"], false);
+    assert!(synack["window_scale"].is_null());
+    assert_eq!(synack["request_window_scale"], 7);
+}
+
+#[test]
+fn an_end_and_a_window_as_json() {
+    let mut engine = engine();
+    let record = cookie(1, 7);
+    engine.ingest(&bytes_of(&record)).unwrap();
+    let Ok(Observation::Window(seen)) = engine.ingest(&bytes_of(&window(&record, 0, 0))) else {
+        panic!();
+    };
+    let flow = serde_json::json!({
+        "netns": 4_026_531_840_u32, "ifindex": 0,
+        "local": {"addr": "10.9.0.1", "port": 9092},
+        "remote": {"addr": "10.9.0.2", "port": 40000}
+    });
+    assert_eq!(
+        line(WindowSeen::KIND, seen),
+        serde_json::json!({
+            "schema": 1, "kind": "window", "time": TIME, "flow": flow,
+            "window_bytes": 65536, "scale_used": 7, "on_wire": 512,
+            "peer_window_bytes": 1024, "advertised": 1, "number": 0, "last": false
+        })
+    );
+    let Ok(Observation::Closed(end)) = engine.ingest(&bytes_of(&closed(&record))) else {
+        panic!();
+    };
+    assert_eq!(
+        line(ClosedFlow::KIND, end),
+        serde_json::json!({
+            "schema": 1, "kind": "closed", "time": TIME, "flow": flow,
+            "bytes_received": 123_456, "srtt_us": 200_000, "open_seconds": 2.5
+        })
+    );
+}
