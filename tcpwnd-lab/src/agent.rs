@@ -10,7 +10,7 @@ use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -159,7 +159,7 @@ impl Agent {
         })
     }
 
-    fn wait_ready(&mut self, ready: &PathBuf) -> Result<()> {
+    fn wait_ready(&mut self, ready: &Path) -> Result<()> {
         let result = wait::until_true(START, "tcpwnd to attach its probes", || {
             if ready.exists() {
                 return Ok(true);

@@ -1,4 +1,5 @@
-//! A broker-like server: takes requests, each a length and that many bytes, and answers each.
+//! A broker-like server: takes requests, each two lengths (4 bytes each, network order: of the
+//! request, of the answer) and that many bytes, and answers each.
 //!
 //! Constraint: one thread, whatever the number of connections, and every byte is read as soon as
 //! it arrives, so that a stalled transfer is never this server's doing.
@@ -129,6 +130,17 @@ impl Broker {
         )
     }
 
+    /// Waits, for as long as it takes, until more than `known` connections have been accepted.
+    ///
+    /// # Errors
+    /// Never; it waits forever instead.
+    pub fn wait_accepted_more(&self, known: usize) -> Result<Vec<Accepted>> {
+        wait::until(Duration::MAX, "a connection", || {
+            let accepted = self.accepted();
+            Ok((accepted.len() > known).then_some(accepted))
+        })
+    }
+
     /// Waits until the connection from `peer` has been accepted.
     ///
     /// # Errors
@@ -213,12 +225,29 @@ impl Server {
     }
 }
 
-/// One connection: reads a length, then that many bytes, then answers with the count.
+/// Length of a request's header, in bytes.
+pub const HEADER: usize = 8;
+
+/// Longest answer, in bytes: what fits into any kernel's empty send buffer, so that writing it
+/// never blocks.
+pub const LONGEST_ANSWER: u32 = 8192;
+
+/// The request with these lengths, in bytes.
+#[must_use]
+pub fn encode(size: u32, answer: u32) -> Vec<u8> {
+    let mut request = [size.to_be_bytes(), answer.to_be_bytes()].concat();
+    request.resize(HEADER + size as usize, 0x2a);
+    request
+}
+
+/// One connection: reads a header, then a request, then answers with its length and as many
+/// further bytes as it asked for.
 struct Client {
     stream: TcpStream,
     header: Vec<u8>,
     remaining: u32,
     size: u32,
+    answer: u32,
 }
 
 impl Client {
@@ -228,6 +257,7 @@ impl Client {
             header: Vec::new(),
             remaining: 0,
             size: 0,
+            answer: 0,
         }
     }
 
@@ -252,25 +282,32 @@ impl Client {
     fn take(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             if self.remaining == 0 {
-                let missing = 4 - self.header.len();
+                let missing = HEADER - self.header.len();
                 let (head, rest) = bytes.split_at(missing.min(bytes.len()));
                 self.header.extend_from_slice(head);
                 bytes = rest;
-                let Ok(size) = <[u8; 4]>::try_from(self.header.as_slice()) else {
+                let Ok(header) = <[u8; HEADER]>::try_from(self.header.as_slice()) else {
                     continue;
                 };
                 self.header.clear();
-                self.size = u32::from_be_bytes(size);
+                let [a, b, c, d, e, f, g, h] = header;
+                self.size = u32::from_be_bytes([a, b, c, d]);
+                self.answer = u32::from_be_bytes([e, f, g, h]).min(LONGEST_ANSWER);
                 self.remaining = self.size;
             }
             let count = (self.remaining as usize).min(bytes.len());
             bytes = &bytes[count..];
             self.remaining -= count as u32;
-            // A few bytes into an empty send buffer: never blocks.
-            if self.remaining == 0 && self.stream.write_all(&self.size.to_be_bytes()).is_err() {
+            if self.remaining == 0 && self.say().is_err() {
                 return false;
             }
         }
         true
+    }
+
+    fn say(&mut self) -> io::Result<()> {
+        let mut answer = self.size.to_be_bytes().to_vec();
+        answer.resize(self.answer.max(4) as usize, 0x2a);
+        self.stream.write_all(&answer)
     }
 }

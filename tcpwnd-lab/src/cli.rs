@@ -1,12 +1,16 @@
 //! The laboratory's command line, for everything but PID 1.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use crate::agent::{Caps, Launch, Mechanism};
+use crate::broker::Broker;
+use crate::client::Client;
 use crate::scenarios::{self, ALL, Bench, Depth, Format};
+use crate::socket::ListenOptions;
 
 /// tcpwnd's network laboratory.
 #[derive(Debug, Parser)]
@@ -18,6 +22,29 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serves requests until it is killed, in the network namespace that it is started in.
+    Broker {
+        /// Local port.
+        #[arg(long, default_value_t = 9092)]
+        port: u16,
+        /// SO_RCVBUF in bytes, 0 for none.
+        #[arg(long, default_value_t = 102_400)]
+        receive_buffer: u32,
+        /// Backlog, in connections.
+        #[arg(long, default_value_t = 50)]
+        backlog: u32,
+    },
+    /// Sends requests and prints how long each answer took, and what the socket believes.
+    Client {
+        /// The server.
+        server: SocketAddr,
+        /// Size of a request, in bytes.
+        #[arg(long, default_value_t = 120_000)]
+        size: u32,
+        /// How many requests.
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+    },
     /// Lists and plays scenarios.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
@@ -64,6 +91,24 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<bool> {
     match command {
+        Command::Broker {
+            port,
+            receive_buffer,
+            backlog,
+        } => {
+            let receive_buffer = (receive_buffer > 0).then_some(receive_buffer);
+            serve(&ListenOptions {
+                port,
+                receive_buffer,
+                backlog,
+                ..ListenOptions::default()
+            })
+        }
+        Command::Client {
+            server,
+            size,
+            count,
+        } => visit(server, size, count),
         Command::Scenario(ScenarioCommand::List { json }) => list(json),
         Command::Scenario(ScenarioCommand::Run {
             json,
@@ -85,6 +130,31 @@ fn dispatch(command: Command) -> Result<bool> {
             scenarios::run(&names, &bench, format)
         }
     }
+}
+
+fn serve(options: &ListenOptions) -> Result<bool> {
+    let broker = Broker::start_here(options)?;
+    let mut known = 0;
+    loop {
+        for accepted in &broker.wait_accepted_more(known)?[known..] {
+            println!("{} {:?}", accepted.peer, accepted.info);
+            known += 1;
+        }
+    }
+}
+
+fn visit(server: SocketAddr, size: u32, count: u32) -> Result<bool> {
+    let mut client = Client::connect_here(server)?;
+    for _ in 0..count {
+        let took = client.request(size)?;
+        println!(
+            "{} bytes in {:.3} s, {:?}",
+            size,
+            took.as_secs_f64(),
+            client.info()?
+        );
+    }
+    Ok(true)
 }
 
 fn chosen(full: bool) -> Vec<String> {

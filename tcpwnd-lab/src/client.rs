@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::broker;
 use crate::net::Namespace;
 use crate::socket::{self, TcpInfo};
 use crate::wait::PATIENCE;
@@ -45,10 +46,8 @@ impl Client {
     /// When the connection breaks, or the answer is not about this request.
     pub fn request(&mut self, size: u32) -> Result<Duration> {
         let start = Instant::now();
-        let mut request = size.to_be_bytes().to_vec();
-        request.resize(4 + size as usize, 0x2a);
         self.stream
-            .write_all(&request)
+            .write_all(&broker::encode(size, 4))
             .context("failed to send a request")?;
         let mut answer = [0; 4];
         self.stream

@@ -150,14 +150,9 @@ pub struct Summary {
     /// Handshakes by path.
     pub paths: BTreeMap<String, u64>,
     /// One entry a listener.
-    #[serde(default)]
     pub listeners: Vec<Listener>,
     /// One entry a probe.
-    #[serde(default)]
     pub probes: Vec<Probe>,
-    /// Every counter, by name.
-    #[serde(default)]
-    pub counters: BTreeMap<String, u64>,
     /// The agent's exit code.
     pub exit_code: i32,
 }

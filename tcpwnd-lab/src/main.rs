@@ -3,10 +3,13 @@
 //! Only decides which of the two it is; everything else lives in the modules.
 
 mod agent;
+mod bpf;
 mod broker;
 mod cli;
 mod client;
 mod findings;
+mod hooks;
+mod http;
 mod init;
 mod net;
 mod packet;

@@ -44,6 +44,8 @@ pub struct Peer<'t> {
     next: u32,
     expected: u32,
     clock: u32,
+    /// Window of its segments as on the wire, not scaled.
+    pub window: u16,
 }
 
 impl<'t> Peer<'t> {
@@ -67,6 +69,7 @@ impl<'t> Peer<'t> {
             next: initial.wrapping_add(1),
             expected: 0,
             clock: 1_000,
+            window: 64_240,
         }
     }
 
@@ -216,7 +219,7 @@ impl<'t> Peer<'t> {
                 sequence,
                 acknowledgment,
                 flags,
-                window: 64_240,
+                window: self.window,
                 options,
                 payload,
             })

@@ -24,9 +24,8 @@ impl Poll {
             return Err(io::Error::last_os_error()).context("failed to create an epoll set");
         }
         // SAFETY: the descriptor is new and nobody else's.
-        Ok(Self {
-            epoll: unsafe { OwnedFd::from_raw_fd(descriptor) },
-        })
+        let epoll = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        Ok(Self { epoll })
     }
 
     /// Adds a descriptor; closing it removes it.

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Which addresses a listener takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,19 +58,7 @@ pub fn listen(options: &ListenOptions) -> Result<TcpListener> {
     } else {
         libc::AF_INET6
     };
-    // SAFETY: takes no pointer.
-    let descriptor = unsafe {
-        libc::socket(
-            domain,
-            libc::SOCK_STREAM | libc::SOCK_CLOEXEC,
-            libc::IPPROTO_TCP,
-        )
-    };
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error()).context("failed to create a socket");
-    }
-    // SAFETY: the descriptor is new and nobody else's.
-    let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let socket = open(domain, 0)?;
     if domain == libc::AF_INET6 {
         let only_v6 = i32::from(options.family == Family::V6);
         set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only_v6)?;
@@ -132,6 +120,42 @@ fn bind_any(socket: &impl AsFd, domain: i32, port: u16) -> Result<()> {
     Ok(())
 }
 
+/// Begins to connect from a local port over IPv4, without waiting for the end of it.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn connect_from(port: u16, to: SocketAddr) -> Result<OwnedFd> {
+    let SocketAddr::V4(to) = to else {
+        bail!("{to} is no IPv4 address")
+    };
+    let socket = open(libc::AF_INET, libc::SOCK_NONBLOCK)?;
+    bind_any(&socket, libc::AF_INET, port)?;
+    // SAFETY: all-zero is a valid sockaddr_in.
+    let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    address.sin_family = libc::AF_INET as libc::sa_family_t;
+    address.sin_port = to.port().to_be();
+    address.sin_addr.s_addr = u32::from(*to.ip()).to_be();
+    let size = size_of_val(&address) as u32;
+    // SAFETY: the pointer and the size are those of `address`, which outlives the call.
+    let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) };
+    let error = io::Error::last_os_error();
+    if done != 0 && error.raw_os_error() != Some(libc::EINPROGRESS) {
+        return Err(error).with_context(|| format!("failed to connect to {to}"));
+    }
+    Ok(socket)
+}
+
+fn open(domain: i32, flags: i32) -> Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags;
+    // SAFETY: takes no pointer.
+    let descriptor = unsafe { libc::socket(domain, kind, libc::IPPROTO_TCP) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error()).context("failed to create a socket");
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
 /// Sets SO_RCVBUF beyond `rmem_max`, so that no setting of the whole machine has to change.
 ///
 /// # Errors
@@ -191,6 +215,8 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 /// include/uapi/linux/tcp.h): the witness for what was really agreed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpInfo {
+    /// State: 1 is ESTABLISHED (include/net/tcp_states.h).
+    pub state: u8,
     /// Window scale that the peer announced, by which the socket reads the peer's windows.
     pub send_scale: u8,
     /// Window scale that the socket uses for its own windows.
@@ -239,12 +265,19 @@ impl TcpInfo {
         let (options, scales) = (*bytes.get(OPTIONS)?, *bytes.get(SCALES)?);
         let window = bytes.get(SEND_WINDOW..SEND_WINDOW + 4)?;
         Some(Self {
+            state: *bytes.first()?,
             send_scale: scales & 0xf,
             receive_scale: scales >> 4,
             scaling: options & SCALING != 0,
             timestamps: options & TIMESTAMPS != 0,
             send_window: u32::from_ne_bytes(window.try_into().ok()?),
         })
+    }
+
+    /// Whether the connection is established.
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        self.state == 1
     }
 
     /// The scale that the socket uses for its windows, or none without window scaling.

@@ -6,9 +6,8 @@
 mod command;
 mod namespace;
 mod pair;
-mod sysctl;
+mod setting;
 
 pub use command::{output, run};
 pub use namespace::Namespace;
 pub use pair::{Pair, PairOptions};
-pub use sysctl::{GlobalSetting, setting};

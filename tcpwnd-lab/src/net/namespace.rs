@@ -9,7 +9,8 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{run, setting};
+use super::run;
+use super::setting::set;
 
 /// A network namespace of the laboratory's own. It ends with this value, the sockets and the
 /// devices that were made in it.
@@ -78,15 +79,7 @@ impl Namespace {
     /// # Errors
     /// When the kernel has no such setting, or refuses the value.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
-        self.enter(|| setting(name).write(value))
-    }
-
-    /// Reads a setting of this namespace.
-    ///
-    /// # Errors
-    /// When the kernel has no such setting.
-    pub fn get(&self, name: &str) -> Result<String> {
-        self.enter(|| setting(name).read())
+        self.enter(|| set(name, value))
     }
 }
 

@@ -58,11 +58,11 @@ pub fn compare(report: &Report, port: u16, accepted: &[Accepted], visits: &[Visi
 }
 
 /// Finds the report of each connection. A client's port may come twice: then in order.
-fn pair<'r, T>(
-    report: &'r Report,
+fn pair<T>(
+    report: &Report,
     port: u16,
     seen: impl Iterator<Item = (SocketAddr, T)>,
-) -> Result<Vec<(T, &'r Handshake)>> {
+) -> Result<Vec<(T, &Handshake)>> {
     let mut reports: HashMap<SocketAddr, VecDeque<&Handshake>> = HashMap::new();
     for handshake in &report.handshakes {
         if handshake.flow.local.address().port() == port {

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use super::bench::Bench;
 use super::ordinary::visit_all;
 use super::stage::COOKIES;
+use crate::findings::Listener;
 use crate::net::{Pair, PairOptions};
 use crate::witness;
 
@@ -16,16 +17,22 @@ pub fn play(bench: &Bench) -> Result<String> {
         pair.server.set(name, value)?;
     }
     let report = visit_all(bench, &pair, EACH)?;
-    let valid = witness::counter(&pair.server, "TcpExt", "SyncookiesRecv")?;
-    let counted: u64 = report
-        .summary
-        .listeners
-        .iter()
-        .map(|at| at.cookies_valid)
-        .sum();
+    let kernel = |name| witness::counter(&pair.server, "TcpExt", name);
+    let counted = (kernel("SyncookiesSent")?, kernel("SyncookiesRecv")?);
+    for at in &report.summary.listeners {
+        ensure!(
+            at.cookies_sent == at.synacks
+                && at.cookies_accepted == at.cookies_valid
+                && at.cookies_rejected == 0,
+            "every SYN+ACK of port {} was a cookie, and every cookie good: {at:?}",
+            at.port
+        );
+    }
+    let sum = |of: fn(&Listener) -> u64| report.summary.listeners.iter().map(of).sum::<u64>();
+    let reported = (sum(|at| at.cookies_sent), sum(|at| at.cookies_valid));
     ensure!(
-        valid == 3 * EACH as u64 && counted == valid,
-        "the kernel counted {valid} valid cookies, tcpwnd {counted}"
+        counted == reported && counted.1 == 3 * EACH as u64,
+        "cookies sent and valid: the kernel counted {counted:?}, tcpwnd {reported:?}"
     );
     if !bench.affected {
         report.expect_all(3 * EACH, "ok", "cookie", None)?;

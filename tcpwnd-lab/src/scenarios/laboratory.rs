@@ -87,7 +87,7 @@ fn cookie_change() -> Result<(Option<u8>, TcpInfo)> {
 
 /// A peer of our own, by cookie, to Kafka's listener; what was told, what is used.
 fn kafka_by_cookie() -> Result<(Option<u8>, TcpInfo)> {
-    let stage = Stage::with_cookies()?;
+    let stage = Stage::new(&ListenOptions::default(), COOKIES)?;
     let mut peer = stage.peer(1);
     let synack = peer.connect()?;
     let accepted = stage.broker.wait_accepted_from(peer.local())?;

@@ -3,14 +3,32 @@
 //!
 //! Constraint: a scenario leaves the machine as it found it, and waits for conditions only.
 
+mod after_sigkill;
+mod bad_input;
 mod bench;
 mod cookies;
+mod flood;
 mod laboratory;
+mod lockdown;
+mod many;
+mod map_lookups;
+mod odd;
+mod open_now;
 mod ordinary;
 mod rcvbuf_raised;
+mod ring_too_small;
+mod rmem_lowered;
 mod run;
+mod same_tuple;
+mod scale_lost;
 mod smoke;
 mod stage;
+mod started_late;
+mod timestamps_stripped;
+mod transmit_path;
+mod two_agents;
+mod two_synacks;
+mod without_cookies;
 
 pub use bench::{Bench, Unsupported};
 pub use run::{Format, run};
@@ -52,6 +70,19 @@ const fn gate(
     }
 }
 
+const fn full(
+    name: &'static str,
+    about: &'static str,
+    play: fn(&Bench) -> Result<String>,
+) -> Scenario {
+    Scenario {
+        name,
+        about,
+        depth: Depth::Full,
+        play,
+    }
+}
+
 /// Every scenario, in the order in which they run.
 pub const ALL: &[Scenario] = &[
     gate(
@@ -66,17 +97,128 @@ pub const ALL: &[Scenario] = &[
     ),
     gate(
         "ordinary",
-        "300 handshakes over v4, v6 and v4 on dual stack are ok",
+        "300 handshakes over v4, v6, v4 on dual stack: ok",
         ordinary::play,
     ),
     gate(
         "cookies",
-        "the same by cookie: ok, or 1 to 7 on the affected kernel",
+        "the same by cookie: ok; 1 to 7 on the affected kernel",
         cookies::play,
     ),
     gate(
         "rcvbuf_raised",
-        "SO_RCVBUF raised before the cookie's ACK: mismatch, the peer's window is right",
+        "SO_RCVBUF raised before the cookie's ACK: mismatch",
         rcvbuf_raised::play,
+    ),
+    gate(
+        "rmem_lowered",
+        "tcp_rmem lowered before the cookie's ACK: overrun",
+        rmem_lowered::play,
+    ),
+    gate(
+        "without_cookies",
+        "the same two changes without cookies: ok",
+        without_cookies::play,
+    ),
+    gate(
+        "cookie_without_timestamps",
+        "a cookie for a client without timestamps: scale lost",
+        scale_lost::cookie_without_timestamps,
+    ),
+    gate(
+        "peer_without_scale",
+        "the client offers no window scale: scale lost",
+        scale_lost::peer_without_scale,
+    ),
+    gate(
+        "scaling_disabled",
+        "window scaling is off on this host: scale lost",
+        scale_lost::scaling_disabled,
+    ),
+    gate(
+        "timestamps_stripped",
+        "the ACK of a cookie lost its timestamps: mismatch in both directions",
+        timestamps_stripped::play,
+    ),
+    gate(
+        "two_synacks",
+        "two SYN+ACKs that differ: the ACK's timestamp decides, else unverified",
+        two_synacks::play,
+    ),
+    gate(
+        "started_late",
+        "tracing begins between SYN+ACK and ACK: unverified",
+        started_late::play,
+    ),
+    gate(
+        "map_lookups",
+        "others' map lookups and scrapes: nothing is lost uncounted",
+        map_lookups::short,
+    ),
+    full(
+        "map_lookups_20000",
+        "the same with 20,000 handshakes",
+        map_lookups::long,
+    ),
+    gate(
+        "same_tuple",
+        "one tuple in two namespaces, one damaged: exactly that one",
+        same_tuple::play,
+    ),
+    gate(
+        "flood",
+        "2,000 clients against a backlog of 50: everything adds up",
+        flood::play,
+    ),
+    gate(
+        "odd",
+        "handshakes that go another way: no finding, none twice",
+        odd::play,
+    ),
+    gate(
+        "ring_too_small",
+        "what does not fit is counted, exit code 3",
+        ring_too_small::play,
+    ),
+    gate(
+        "open_now",
+        "the gauges rise to 20 and return to 0",
+        open_now::play,
+    ),
+    gate(
+        "two_agents",
+        "two agents at once see the same",
+        two_agents::play,
+    ),
+    gate(
+        "transmit_path",
+        "it is probed while a connection is suspect only",
+        transmit_path::play,
+    ),
+    gate(
+        "after_sigkill",
+        "SIGKILL under load leaves nothing in the kernel",
+        after_sigkill::play,
+    ),
+    gate(
+        "bad_input",
+        "one clear line, exit code 2, nothing attached",
+        bad_input::play,
+    ),
+    full(
+        "thousand_mismatches",
+        "1,000 mismatches, 1,000 findings",
+        many::thousand_mismatches,
+    ),
+    full(
+        "ten_thousand_clean",
+        "10,000 sound handshakes, no finding",
+        many::ten_thousand_clean,
+    ),
+    // The last one: the machine stays locked down.
+    gate(
+        "lockdown",
+        "a kernel in lockdown: one clear line, exit code 2",
+        lockdown::play,
     ),
 ];

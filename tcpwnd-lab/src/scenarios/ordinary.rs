@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Result, ensure};
 
 use super::bench::{Bench, compare};
-use crate::agent::Report;
+use crate::agent::{Mechanism, Report};
 use crate::broker::Broker;
 use crate::client::{Visit, come_and_go};
 use crate::net::{Pair, PairOptions};
@@ -26,6 +26,18 @@ pub fn play(bench: &Bench) -> Result<String> {
     let pair = Pair::new(PairOptions::default())?;
     let report = visit_all(bench, &pair, EACH)?;
     report.expect_all(3 * EACH, "ok", "normal", None)?;
+    let forced = match bench.launch.mechanism {
+        Mechanism::Auto => None,
+        Mechanism::Fentry => Some("kprobe"),
+        Mechanism::Kprobe => Some("fentry"),
+    };
+    for probe in &report.summary.probes {
+        ensure!(
+            forced != Some(probe.mechanism.as_str()),
+            "{} is attached by another mechanism than the forced one",
+            probe.probe
+        );
+    }
     ensure!(report.windows.is_empty(), "a sound connection was watched");
     Ok(format!("{} ok, path normal", report.summary.ok))
 }

@@ -75,12 +75,15 @@ fn attempt(
         "the peer sees too small a window, but reported was {finding:?}"
     );
     // The last two windows may not have been confirmed: that takes a later segment.
+    let used = finding.used().context("no scale in use")?;
     for window in &believed[..2] {
         ensure!(
             report
                 .windows
                 .iter()
-                .any(|line| line.peer_window_bytes == *window),
+                .any(|line| line.peer_window_bytes == *window
+                    && line.on_wire == line.window_bytes >> used
+                    && line.flow.remote.address() == address),
             "the client takes the window for {window} bytes, but reported was {:?}",
             report.windows
         );

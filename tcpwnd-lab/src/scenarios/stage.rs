@@ -44,12 +44,26 @@ impl Stage {
         })
     }
 
-    /// A listener as Kafka opens it, and every connection by cookie.
+    /// Every connection by cookie, to a listener that no kernel's cookie path treats wrongly:
+    /// nothing is damaged unless [`Self::change`] is called.
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn with_cookies() -> Result<Self> {
-        Self::new(&ListenOptions::default(), COOKIES)
+        Self::new(&unlocked(), COOKIES)
+    }
+
+    /// Changes `tcp_rmem[2]`, to which every kernel's cookie path listens, the affected one's too.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn change(&self, rmem: Rmem) -> Result<()> {
+        let largest = match rmem {
+            Rmem::Lowered => 131_072,
+            Rmem::Raised => 64 << 20,
+        };
+        self.server
+            .set("net/ipv4/tcp_rmem", &format!("4096 131072 {largest}"))
     }
 
     /// The IPv4 peer with this number.
@@ -61,9 +75,24 @@ impl Stage {
     /// The IPv4 peer with this number, with a SYN of its own.
     #[must_use]
     pub fn peer_offering(&self, number: u16, offer: Offer) -> Peer<'_> {
-        let local = SocketAddr::new(Tun::client(false, number), 40_000 + number);
+        self.peer_from(number, 40_000 + number, offer)
+    }
+
+    /// The IPv4 peer with this number, on a port of its own choice.
+    #[must_use]
+    pub fn peer_from(&self, number: u16, port: u16, offer: Offer) -> Peer<'_> {
+        let local = SocketAddr::new(Tun::client(false, number), port);
         Peer::offering(&self.tun, local, Tun::server(false, PORT), offer)
     }
+}
+
+/// How `tcp_rmem[2]` changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rmem {
+    /// Below every kernel's default: the scale gets smaller.
+    Lowered,
+    /// Above every kernel's default: the scale gets larger.
+    Raised,
 }
 
 /// Every SYN is answered with a cookie.

@@ -1,0 +1,88 @@
+//! What is hooked into the kernel right now: BPF objects, functions under trace, kernel probes.
+//!
+//! Constraint: asks the kernel and bpftool only, never the agent.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::net::output;
+
+/// Where the kernel lists functions under trace, whoever traces them.
+const FUNCTIONS: &str = "/sys/kernel/tracing/enabled_functions";
+
+/// Where the kernel lists kernel probes.
+const PROBES: &str = "/sys/kernel/debug/kprobes/list";
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// BPF programs, maps and links, each as kind and id.
+    pub objects: BTreeSet<String>,
+    /// Kernel functions under trace.
+    pub functions: BTreeSet<String>,
+    /// Kernel functions with a probe.
+    pub probes: BTreeSet<String>,
+}
+
+impl Hooks {
+    /// Looks.
+    ///
+    /// # Errors
+    /// When bpftool, tracefs or debugfs is not there.
+    pub fn look() -> Result<Self> {
+        let mut objects = BTreeSet::new();
+        for kind in ["prog", "map", "link"] {
+            let listed = output(&format!("bpftool -j {kind} show"))?;
+            let listed: Value = serde_json::from_str(listed.trim())
+                .with_context(|| format!("bpftool {kind} printed no JSON"))?;
+            for object in listed.as_array().into_iter().flatten() {
+                let name = object["name"].as_str().unwrap_or_default();
+                // bpftool's own helpers for its listing come and go.
+                if !BPFTOOL.contains(&name) {
+                    objects.insert(format!("{kind} {} {name}", object["id"]));
+                }
+            }
+        }
+        Ok(Self {
+            objects,
+            functions: column(FUNCTIONS, 0)?,
+            // `ffffffff81000000  k  tcp_make_synack+0x0    [FTRACE]`
+            probes: column(PROBES, 2)?,
+        })
+    }
+
+    /// Whether anything of anybody's is attached to a function.
+    #[must_use]
+    pub fn on(&self, function: &str) -> bool {
+        let is = |name: &String| name.split('+').next() == Some(function);
+        self.functions.iter().any(is) || self.probes.iter().any(is)
+    }
+
+    /// What is here and not there, for messages.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> Vec<String> {
+        let objects = self.objects.difference(&other.objects);
+        let functions = self.functions.difference(&other.functions);
+        let probes = self.probes.difference(&other.probes);
+        objects.chain(functions).chain(probes).cloned().collect()
+    }
+}
+
+/// What bpftool loads while it lists links and programs (skeleton/pid_iter.bpf.c).
+const BPFTOOL: [&str; 4] = [
+    "iter",
+    "pid_iter.rodata",
+    "libbpf_global",
+    "libbpf_det_bind",
+];
+
+fn column(path: &str, number: usize) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
+    let words = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(number));
+    Ok(words.map(str::to_owned).collect())
+}

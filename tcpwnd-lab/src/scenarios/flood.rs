@@ -1,0 +1,91 @@
+//! 2,000 clients at once against a backlog of 50, `tcp_syncookies=1`: what happens when a broker
+//! restarts. Most come by cookie, and the accept queue overflows.
+
+use anyhow::{Result, ensure};
+
+use super::bench::{Bench, compare};
+use super::stage::{PORT, Stage};
+use crate::agent::Report;
+use crate::packet::flag;
+use crate::peer::Peer;
+use crate::socket::ListenOptions;
+use crate::wait;
+use crate::witness;
+
+const CLIENTS: u16 = 2_000;
+
+/// The clients that have to come by cookie, at the least: all that the SYN queue does not hold.
+const BY_COOKIE: u64 = 1_800;
+
+pub fn play(bench: &Bench) -> Result<String> {
+    let stage = Stage::new(
+        &ListenOptions::default(),
+        &[("net/ipv4/tcp_syncookies", "1")],
+    )?;
+    let agent = bench.trace()?;
+    // All SYNs, then all ACKs, while nobody accepts.
+    stage.broker.pause(true);
+    let mut peers: Vec<Peer<'_>> = (1..=CLIENTS).map(|number| stage.peer(number)).collect();
+    let mut synacks = Vec::new();
+    for peer in &mut peers {
+        peer.syn()?;
+        synacks.push(peer.synack()?);
+    }
+    for (peer, synack) in peers.iter_mut().zip(&synacks) {
+        peer.ack(synack)?;
+    }
+    stage.broker.pause(false);
+    // Those that were dropped try again, as a client's first data would.
+    wait::until_true(4 * wait::PATIENCE, "all clients to be accepted", || {
+        let accepted = stage.broker.accepted();
+        if accepted.len() == usize::from(CLIENTS) {
+            return Ok(true);
+        }
+        let known: std::collections::HashSet<_> = accepted.iter().map(|at| at.peer).collect();
+        let missing = peers
+            .iter_mut()
+            .zip(&synacks)
+            .filter(|(at, _)| !known.contains(&at.local()));
+        for (peer, synack) in missing.take(40) {
+            peer.ack(synack)?;
+        }
+        // Repeated SYN+ACKs and the ACKs to ours are of no interest.
+        while stage.tun.take(|segment| segment.has(flag::ACK))?.is_some() {}
+        Ok(false)
+    })?;
+    let report = agent.finish()?;
+    check(bench, &stage, &report)?;
+    let summary = &report.summary;
+    Ok(format!(
+        "{} handshakes: {} ok, {} mismatch, {} unverified",
+        summary.handshakes, summary.ok, summary.mismatch, summary.unverified
+    ))
+}
+
+fn check(bench: &Bench, stage: &Stage, report: &Report) -> Result<()> {
+    let summary = &report.summary;
+    let accepted = stage.broker.accepted();
+    ensure!(
+        summary.handshakes == accepted.len() as u64 && summary.scale_lost == 0,
+        "{} connections were accepted, but the books say {summary:?}",
+        accepted.len()
+    );
+    compare(report, PORT, &accepted, &[])?;
+    let valid = witness::counter(&stage.server, "TcpExt", "SyncookiesRecv")?;
+    let overflows = witness::counter(&stage.server, "TcpExt", "ListenOverflows")?;
+    let counted: u64 = summary.listeners.iter().map(|at| at.cookies_valid).sum();
+    let by_cookie = summary.paths.get("cookie").copied().unwrap_or(0);
+    ensure!(
+        valid == counted && by_cookie >= BY_COOKIE && overflows > 0,
+        "the kernel counted {valid} valid cookies and {overflows} overflows; {summary:?}"
+    );
+    for handshake in &report.handshakes {
+        let damaged = bench.affected && handshake.path == "cookie";
+        let expected = if damaged { "mismatch" } else { "ok" };
+        ensure!(
+            handshake.verdict == expected || handshake.cause.as_deref() == Some("no_record"),
+            "expected {expected}, but reported was {handshake:?}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Somebody else's map lookups occupy both CPUs, and a second agent is scraped all the time: with
+//! fentry nothing is lost, with kernel probes what the kernel skips is unverified or counted.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, ensure};
+
+use super::bench::Bench;
+use super::open_now::free_address;
+use super::stage::PORT;
+use crate::agent::{Mechanism, Report};
+use crate::bpf::Lookups;
+use crate::broker::Broker;
+use crate::client::come_and_go;
+use crate::http::{get, metric};
+use crate::net::{Pair, PairOptions};
+use crate::socket::ListenOptions;
+use crate::wait::{self, PATIENCE};
+
+/// With 2,000 handshakes.
+pub fn short(bench: &Bench) -> Result<String> {
+    play(bench, 2_000)
+}
+
+/// With 20,000 handshakes.
+pub fn long(bench: &Bench) -> Result<String> {
+    play(bench, 20_000)
+}
+
+fn play(bench: &Bench, handshakes: usize) -> Result<String> {
+    let pair = Pair::new(PairOptions::default())?;
+    let _broker = Broker::start(&pair.server, &ListenOptions::default())?;
+    let listen = free_address()?;
+    let text = listen.to_string();
+    let mechanism = bench.launch.mechanism.name();
+    let scraped = bench.launch.start(&[
+        "run",
+        "--listen",
+        &text,
+        "--port",
+        "9092",
+        "--mechanism",
+        mechanism,
+    ])?;
+    let mut agent = bench.trace()?;
+    let lookups = Lookups::start(2)?;
+    let scraping = AtomicBool::new(true);
+    let scrapes = std::thread::scope(|scope| {
+        let scraper = scope.spawn(|| {
+            let mut count = 0u32;
+            while scraping.load(Ordering::Acquire) {
+                get(listen, "/metrics")?;
+                count += 1;
+            }
+            Ok::<_, anyhow::Error>(count)
+        });
+        let visited = come_and_go(
+            &pair.client,
+            SocketAddr::new(Pair::SERVER_V4, PORT),
+            handshakes,
+        );
+        scraping.store(false, Ordering::Release);
+        let scrapes = scraper.join().ok().context("the scraper panicked")??;
+        visited.map(|_| scrapes)
+    })?;
+    let looked_up = lookups.finish();
+    agent.wait_handshakes(handshakes)?;
+    let report = agent.finish()?;
+    check(&report, handshakes)?;
+    let unverified = report.summary.unverified;
+    if bench.launch.mechanism != Mechanism::Kprobe {
+        ensure!(
+            unverified == 0,
+            "with fentry nothing may be missed: {:?}",
+            report.summary
+        );
+    }
+    wait::until_true(PATIENCE, "the scraped agent to count everything", || {
+        let counted = metric(&get(listen, "/metrics")?, "tcpwnd_handshakes_total", &[])?;
+        Ok(counted == handshakes as f64)
+    })?;
+    drop(scraped);
+    let missed: u64 = report
+        .summary
+        .probes
+        .iter()
+        .filter_map(|probe| probe.missed)
+        .sum();
+    Ok(format!(
+        "{handshakes} handshakes, {looked_up} lookups, {scrapes} scrapes: {} ok, {unverified} \
+         unverified, {missed} runs counted as skipped",
+        report.summary.ok
+    ))
+}
+
+/// Everything is accounted for, and nothing is a finding.
+fn check(report: &Report, handshakes: usize) -> Result<()> {
+    let summary = &report.summary;
+    ensure!(
+        summary.handshakes == handshakes as u64
+            && summary.ok + summary.unverified == summary.handshakes,
+        "all {handshakes} must be ok or unverified: {summary:?}"
+    );
+    let causes = report
+        .with_verdict("unverified")
+        .map(|at| at.cause.as_deref());
+    for cause in causes {
+        ensure!(
+            cause == Some("no_record"),
+            "unverified for another reason: {cause:?}"
+        );
+    }
+    Ok(())
+}

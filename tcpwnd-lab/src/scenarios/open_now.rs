@@ -1,0 +1,65 @@
+//! 20 connections are damaged and then closed: the gauges of `tcpwnd run` rise to 20 and go back.
+
+use std::net::TcpListener;
+
+use anyhow::{Context, Result, ensure};
+
+use super::bench::Bench;
+use super::stage::{Rmem, Stage};
+use crate::http::{get, metric};
+use crate::peer::Peer;
+use crate::wait::{self, PATIENCE};
+
+const DAMAGED: u16 = 20;
+const LABEL: &[&str] = &["local_port=\"9092\""];
+
+pub fn play(bench: &Bench) -> Result<String> {
+    let stage = Stage::with_cookies()?;
+    let listen = free_address()?;
+    let text = listen.to_string();
+    let arguments = ["run", "--listen", &text, "--port", "9092"];
+    let mechanism = ["--mechanism", bench.launch.mechanism.name()];
+    let mut agent = bench.launch.start(&[&arguments[..], &mechanism].concat())?;
+    ensure!(
+        get(listen, "/readyz").is_ok(),
+        "ready, but /readyz says otherwise"
+    );
+    let gauge = |name: &str| metric(&get(listen, "/metrics")?, name, LABEL);
+    let open = || gauge("tcpwnd_mismatched_connections");
+    ensure!(open()? == 0.0, "the gauge does not begin at 0");
+
+    let mut peers: Vec<Peer<'_>> = (1..=DAMAGED).map(|number| stage.peer(number)).collect();
+    let mut synacks = Vec::new();
+    for peer in &mut peers {
+        peer.syn()?;
+        synacks.push(peer.synack()?);
+    }
+    stage.change(Rmem::Raised)?;
+    for (peer, synack) in peers.iter_mut().zip(&synacks) {
+        peer.ack(synack)?;
+    }
+    stage.broker.wait_accepted(DAMAGED.into())?;
+    let count = f64::from(DAMAGED);
+    wait::until_true(PATIENCE, "the gauge to rise to 20", || Ok(open()? == count))?;
+    let worst = gauge("tcpwnd_worst_shrink_factor")?;
+    ensure!(
+        worst > 1.0,
+        "20 damaged connections are open, but the worst factor is {worst}"
+    );
+    for peer in &mut peers {
+        peer.reset()?;
+    }
+    wait::until_true(PATIENCE, "the gauge to return to 0", || Ok(open()? == 0.0))?;
+    let found = gauge("tcpwnd_window_scale_mismatches_total")?;
+    ensure!(found == count, "{found} mismatches were counted in all");
+    agent.signal(libc::SIGTERM)?;
+    let (_, code) = agent.wait_end()?;
+    ensure!(code == 0, "tcpwnd ended with {code}");
+    Ok(format!("20 open, worst factor {worst}, then none"))
+}
+
+/// A loopback address with a port that nobody uses.
+pub fn free_address() -> Result<std::net::SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
+    listener.local_addr().context("failed to read an address")
+}

@@ -1,0 +1,35 @@
+//! `tcp_rmem[2]` is lowered between the SYN+ACK and the cookie's ACK: the socket uses a smaller
+//! scale than the peer was told, and the peer sends more than fits.
+
+use anyhow::{Result, ensure};
+
+use super::bench::{Bench, compare};
+use super::stage::{PORT, Rmem, Stage};
+
+pub fn play(bench: &Bench) -> Result<String> {
+    let stage = Stage::with_cookies()?;
+    let mut agent = bench.trace()?;
+    let mut peer = stage.peer(1);
+    peer.syn()?;
+    let synack = peer.synack()?;
+    stage.change(Rmem::Lowered)?;
+    peer.ack(&synack)?;
+    let accepted = stage.broker.wait_accepted(1)?;
+    agent.wait_handshakes(1)?;
+    let report = agent.finish()?;
+    report.expect_all(1, "mismatch", "cookie", Some("cookie_recomputed"))?;
+    compare(&report, PORT, &accepted, &[])?;
+    let finding = report.of(peer.local())?;
+    let receive = finding.receive.as_ref();
+    ensure!(
+        finding.advertised() == synack.options.window_scale
+            && finding.used() < finding.advertised()
+            && receive.is_some_and(|at| at.damage == "overrun" && at.factor < 1.0),
+        "the SYN+ACK was {synack:?}, but reported was {finding:?}"
+    );
+    Ok(format!(
+        "mismatch {:?} to {:?}",
+        finding.advertised(),
+        finding.used()
+    ))
+}

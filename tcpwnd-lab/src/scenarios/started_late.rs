@@ -1,0 +1,65 @@
+//! Tracing begins between SYN+ACK and ACK: nobody saw what was advertised, and that is what is
+//! said.
+
+use anyhow::{Result, ensure};
+
+use super::bench::Bench;
+use super::stage::{Stage, unlocked};
+use crate::agent::Agent;
+use crate::packet::flag;
+use crate::peer::Peer;
+
+pub fn play(bench: &Bench) -> Result<String> {
+    let stage = Stage::with_cookies()?;
+    let mut peer = stage.peer(1);
+    peer.syn()?;
+    let synack = peer.synack()?;
+    let agent = bench.trace()?;
+    peer.ack(&synack)?;
+    judge(&stage, agent)?;
+
+    let stage = Stage::new(&unlocked(), &[])?;
+    let mut peer = stage.peer(2);
+    let agent = start_in_a_pause(bench, &stage, &mut peer)?;
+    judge(&stage, agent)?;
+    Ok("unverified, before_start, with and without a cookie".to_owned())
+}
+
+fn judge(stage: &Stage, mut agent: Agent) -> Result<()> {
+    stage.broker.wait_accepted(1)?;
+    agent.wait_handshakes(1)?;
+    let report = agent.finish()?;
+    ensure!(
+        report.handshakes.len() == 1,
+        "not one handshake: {:?}",
+        report.handshakes
+    );
+    let handshake = &report.handshakes[0];
+    ensure!(
+        handshake.verdict == "unverified" && handshake.cause.as_deref() == Some("before_start"),
+        "nobody can know this one, but reported was {handshake:?}"
+    );
+    Ok(())
+}
+
+/// Without cookies the kernel repeats the SYN+ACK after 1, 3, 7 and 15 s: the agent has to start
+/// between two of them, and the ACK to come before the next.
+fn start_in_a_pause(bench: &Bench, stage: &Stage, peer: &mut Peer<'_>) -> Result<Agent> {
+    let local = peer.local();
+    peer.syn()?;
+    let mut synack = peer.synack()?;
+    for _ in 0..3 {
+        let agent = bench.trace()?;
+        let again = stage
+            .tun
+            .take(|segment| segment.destination == local && segment.has(flag::SYN | flag::ACK))?;
+        if again.is_none() {
+            peer.ack(&synack)?;
+            return Ok(agent);
+        }
+        drop(agent);
+        // The next pause is twice as long, and begins now.
+        synack = peer.synack()?;
+    }
+    anyhow::bail!("the agent takes longer to start than the kernel to repeat a SYN+ACK")
+}

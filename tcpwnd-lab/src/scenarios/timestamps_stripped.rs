@@ -1,0 +1,100 @@
+//! Timestamps are taken out of the ACK of a cookie on its way: the socket has no scaling at all,
+//! although both sides were told a scale. The server takes the client's window for a tiny one, and
+//! sends in tiny pieces.
+
+use anyhow::{Context, Result, ensure};
+
+use super::bench::{Bench, compare};
+use super::stage::{PORT, Stage};
+use crate::broker;
+use crate::packet::Segment;
+use crate::peer::{OFFERED_SCALE, Peer};
+
+/// Window that the clients announce, in bytes, and what that is on the wire.
+const WINDOW: u32 = 65_536;
+const ON_WIRE: u16 = (WINDOW >> OFFERED_SCALE) as u16;
+
+pub fn play(bench: &Bench) -> Result<String> {
+    let stage = Stage::with_cookies()?;
+    let mut agent = bench.trace()?;
+    let (mut stripped, mut sound) = (stage.peer(1), stage.peer(2));
+    stripped.window = ON_WIRE;
+    sound.window = ON_WIRE;
+    stripped.syn()?;
+    let synack = stripped.synack()?;
+    ensure!(
+        synack.options.timestamps.is_some(),
+        "the SYN+ACK has no timestamps: {synack:?}"
+    );
+    stripped.ack_with(None)?;
+    stripped.data(&broker::encode(0, broker::LONGEST_ANSWER), None)?;
+    let first = stripped.receive()?;
+    // By the time that this one has all of its answer, the other one has what it will get.
+    let all = sound.connect()?;
+    let timestamps = sound.timestamps(&all);
+    sound.data(&broker::encode(0, broker::LONGEST_ANSWER), timestamps)?;
+    let whole = answer(&stage, &mut sound, broker::LONGEST_ANSWER)?;
+    let piece = sent_so_far(&stage, &stripped, first)?;
+    ensure!(
+        piece <= u32::from(ON_WIRE) && whole == broker::LONGEST_ANSWER,
+        "the server sent {piece} and {whole} bytes at once"
+    );
+    let accepted = stage.broker.wait_accepted(2)?;
+    agent.wait_handshakes(2)?;
+    let report = agent.finish()?;
+    report.of(sound.local())?.expect("ok", "cookie", None)?;
+    let finding = report.of(stripped.local())?;
+    finding.expect("mismatch", "cookie", Some("cookie_timestamps_missing"))?;
+    compare(&report, PORT, &accepted, &[])?;
+    let send = finding
+        .send
+        .as_ref()
+        .context("nothing is said about sending")?;
+    ensure!(
+        finding.advertised() == synack.options.window_scale
+            && finding.used().is_none()
+            && send.offered == Some(OFFERED_SCALE)
+            && send.used.is_none()
+            && send.damage == "too_small",
+        "both directions have lost their scale, but reported was {finding:?}"
+    );
+    Ok(format!(
+        "mismatch {:?} to none; of a window of {WINDOW} bytes the server used {piece}",
+        finding.advertised()
+    ))
+}
+
+/// Waits for the whole answer, without acknowledging any of it, and returns its length in bytes.
+fn answer(stage: &Stage, peer: &mut Peer<'_>, length: u32) -> Result<u32> {
+    let first = peer.receive()?;
+    let start = first.sequence;
+    let mut end = start.wrapping_add(first.payload.len() as u32);
+    while end.wrapping_sub(start) < length {
+        let local = peer.local();
+        let next = stage
+            .tun
+            .wait(crate::wait::PATIENCE, "the rest of an answer", |segment| {
+                segment.destination == local && !segment.payload.is_empty()
+            })?;
+        let next_end = next.sequence.wrapping_add(next.payload.len() as u32);
+        if next_end.wrapping_sub(start) > end.wrapping_sub(start) {
+            end = next_end;
+        }
+    }
+    Ok(end.wrapping_sub(start))
+}
+
+/// Bytes of an answer that have come so far, retransmissions not counted.
+fn sent_so_far(stage: &Stage, peer: &Peer<'_>, first: Segment) -> Result<u32> {
+    let local = peer.local();
+    let start = first.sequence;
+    let mut longest = first.payload.len() as u32;
+    while let Some(next) = stage.tun.take(|segment| segment.destination == local)? {
+        let length = next
+            .sequence
+            .wrapping_sub(start)
+            .wrapping_add(next.payload.len() as u32);
+        longest = longest.max(length);
+    }
+    Ok(longest)
+}
