@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use tcpwnd_common::{Config, FAMILY_IPV4, FAMILY_IPV6, FlowKey, MAX_PORT_RANGES, PortRange};
 
-use crate::cli::{self, FilterArgs, KernelArgs, RunArgs};
+use crate::cli::{self, FilterArgs, KernelArgs, MechanismArg, RunArgs};
 use crate::host::netns;
+use crate::probes::{self, MechanismChoice};
 
 /// Where `run` serves its metrics by default. Prometheus' public list of exporter ports gives
 /// away 9100 to 9999 completely, so this lies outside of it.
@@ -163,6 +164,24 @@ pub fn ring_bytes(args: &KernelArgs) -> Result<u32> {
         1 << 30
     );
     Ok(bytes)
+}
+
+/// What the probes need to know.
+///
+/// # Errors
+/// When an option about the kernel is wrong.
+pub fn settings(filter: &Filter, args: &KernelArgs, confirm: bool) -> Result<probes::Settings> {
+    Ok(probes::Settings {
+        config: filter.kernel_config(confirm),
+        mechanism: match args.mechanism {
+            MechanismArg::Auto => MechanismChoice::Auto,
+            MechanismArg::Fentry => MechanismChoice::Fentry,
+            MechanismArg::Kprobe => MechanismChoice::Kprobe,
+        },
+        ring_bytes: ring_bytes(args)?,
+        handshakes: probes::DEFAULT_HANDSHAKES,
+        btf: args.btf.clone(),
+    })
 }
 
 /// Resolves the address to serve on. A bare `:10435` means every address.

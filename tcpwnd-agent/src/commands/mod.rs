@@ -1,14 +1,15 @@
 //! The subcommands, one file each, and what they have in common: exit codes and errors.
 
+mod check;
 mod pages;
+pub mod session;
+mod trace;
+mod watch;
 
 use std::io::{self, Write};
 
-use anyhow::Result;
-use jiff::Timestamp;
-
 use crate::cli::{Cli, Command};
-use crate::host::clock;
+use anyhow::{Context, Result};
 
 /// Exit code: nothing to complain about.
 pub const CLEAN: u8 = 0;
@@ -25,10 +26,21 @@ pub const INCONCLUSIVE: u8 = 3;
 /// One line each: object, reason, way out.
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
-        Command::Trace(_) | Command::Run(_) | Command::Check(_) => anyhow::bail!("not written yet"),
+        Command::Trace(args) => trace::run(&args),
+        Command::Run(_) => anyhow::bail!("not written yet"),
+        Command::Check(args) => check::run(&args),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
     }
+}
+
+/// A runtime on this thread alone: the work is a trickle, and a thread less is one less to account
+/// for in a container.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.context("failed to set up the event loop")
 }
 
 /// Reports an error and gives back the exit code that it stands for.
@@ -38,14 +50,8 @@ pub fn fail(error: &anyhow::Error, json: bool, verbose: u8) -> u8 {
     }
     let line = error.to_string();
     if json {
-        let (time, text) = (
-            clock::rfc3339(Timestamp::now()),
-            serde_json::Value::from(line.as_str()),
-        );
-        let object =
-            format!("{{\"schema\":1,\"kind\":\"error\",\"time\":\"{time}\",\"error\":{text}}}");
         // Nothing is left to be done when neither stream takes it.
-        let _ = writeln!(io::stdout(), "{object}");
+        let _ = crate::output::json::error(io::stdout().lock(), &line);
     }
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "tcpwnd: {line}");

@@ -1,4 +1,4 @@
-//! What the kernel says about this process, for the `process_*` metrics, and its own release.
+//! What the kernel says about this process, for the `process_*` metrics.
 
 /// Figures of this process; `None` where /proc does not tell.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,13 +80,6 @@ fn max_fds() -> Option<u64> {
     // SAFETY: `limit` is a valid rlimit that the call fills.
     let failed = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0;
     (!failed).then_some(limit.rlim_cur)
-}
-
-/// The kernel's release, as `uname -r` prints it.
-#[must_use]
-pub fn kernel_release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
-        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
 #[cfg(test)]

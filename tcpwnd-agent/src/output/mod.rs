@@ -4,6 +4,11 @@
 
 pub mod exposition;
 pub mod http;
+pub mod json;
+pub mod log;
+pub mod remedy;
+pub mod summary;
+pub mod table;
 
 use std::io;
 

@@ -1,0 +1,166 @@
+//! `check`: can it run here? Asked by doing it: everything is attached for a moment.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{CLEAN, FAILED};
+use crate::cli::CheckArgs;
+use crate::config;
+use crate::kernel;
+use crate::kernel::features::{Features, Support};
+use crate::kernel::preflight::{Capability, Host};
+use crate::probes::{self, Attached, ProbeStatus};
+
+/// What was found, in the order in which it is printed.
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    kind: &'static str,
+    kernel: String,
+    capabilities: Vec<Fact>,
+    features: Vec<Fact>,
+    probes: Vec<Fact>,
+    degradations: Vec<Fact>,
+    error: Option<String>,
+}
+
+/// A name and what is to be said of it.
+#[derive(Serialize)]
+struct Fact {
+    name: &'static str,
+    state: String,
+}
+
+/// Runs `check`.
+///
+/// # Errors
+/// When an option is wrong, or the report cannot be written.
+pub fn run(args: &CheckArgs) -> Result<u8> {
+    let settings = config::settings(&config::Filter::default(), &args.kernel, true)?;
+    let host = Host::read();
+    let features = Features::probe(&host);
+    let runtime = super::runtime()?;
+    let _guard = runtime.enter();
+    let attached = probes::attach(&settings);
+    let error = attached.as_ref().err().map(ToString::to_string);
+    let report = Report {
+        schema: 1,
+        kind: "check",
+        kernel: kernel::release(),
+        capabilities: capabilities(&host),
+        features: self::features(&features),
+        probes: attached
+            .as_ref()
+            .map(|attached| probes(&attached.status()))
+            .unwrap_or_default(),
+        degradations: attached.as_ref().map(degradations).unwrap_or_default(),
+        error,
+    };
+    drop(attached);
+    let code = if report.error.is_none() {
+        CLEAN
+    } else {
+        FAILED
+    };
+    let text = if args.json {
+        serde_json::to_string(&report)? + "\n"
+    } else {
+        report.text()
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(code)
+}
+
+fn capabilities(host: &Host) -> Vec<Fact> {
+    let known = [
+        ("CAP_BPF", Capability::Bpf),
+        ("CAP_PERFMON", Capability::Perfmon),
+        ("CAP_SYS_ADMIN", Capability::SysAdmin),
+    ];
+    let state = |capability| match host.has(capability) {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "unknown",
+    };
+    known
+        .map(|(name, capability)| Fact {
+            name,
+            state: state(capability).to_owned(),
+        })
+        .into()
+}
+
+fn features(features: &Features) -> Vec<Fact> {
+    let all = [
+        ("ring buffer", &features.ring_buffer),
+        ("raw tracepoint", &features.raw_tracepoint),
+        ("fentry", &features.fentry),
+        ("kprobe", &features.kprobe),
+    ];
+    let state = |support: &Support| match support {
+        Support::Supported => "supported".to_owned(),
+        Support::Unsupported(why) => format!("unsupported: {why}"),
+        Support::Forbidden(why) => format!("forbidden: {why}"),
+    };
+    all.map(|(name, support)| Fact {
+        name,
+        state: state(support),
+    })
+    .into()
+}
+
+fn probes(all: &[ProbeStatus]) -> Vec<Fact> {
+    let state = |status: &ProbeStatus| {
+        let how = match status.mechanism {
+            Some(mechanism) => format!("{} on {}", mechanism.name(), status.symbol),
+            None => "not there".to_owned(),
+        };
+        match &status.reason {
+            Some(reason) => format!("{how} ({reason})"),
+            None => how,
+        }
+    };
+    all.iter()
+        .map(|status| Fact {
+            name: status.probe.name(),
+            state: state(status),
+        })
+        .collect()
+}
+
+fn degradations(attached: &Attached) -> Vec<Fact> {
+    let fact = |d: &kernel::Degradation| Fact {
+        name: d.what,
+        state: d.consequence.to_owned(),
+    };
+    attached.degradations().iter().map(fact).collect()
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut out = format!("kernel {}\n", self.kernel);
+        let sections = [
+            ("capabilities", &self.capabilities),
+            ("features", &self.features),
+            ("probes", &self.probes),
+            ("missing in this kernel", &self.degradations),
+        ];
+        for (title, facts) in sections.into_iter().filter(|(_, facts)| !facts.is_empty()) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{title}:");
+            for fact in facts {
+                let _ = writeln!(out, "  {:<22} {}", fact.name, fact.state);
+            }
+        }
+        match &self.error {
+            None => out.push_str("it can run here\n"),
+            Some(error) => {
+                let _ = writeln!(out, "it cannot run here: {error}");
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,210 @@
+//! What `trace` and `run` have in common: programs attached, records coming in, books kept.
+//!
+//! Constraint: one thread. Everything that touches the state does so between two points of
+//! waiting, so it needs no lock and each reader finds the books in order.
+
+use std::io;
+
+use anyhow::{Context, Result, anyhow};
+use tcpwnd_common::{Counter, ListenerSlot};
+use tcpwnd_core::books::{KernelTotals, Totals};
+use tcpwnd_core::engine::{self, Engine, Observation};
+use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
+
+use super::watch::Watches;
+use crate::config::Filter;
+use crate::host::clock;
+use crate::probes::{self, Attached, CountersSnapshot, ProbeStatus};
+use crate::transport::Ring;
+
+/// Open damaged connections that are remembered, as many as the programs' table holds.
+pub const FLOW_LIMIT: usize = 32_768;
+
+/// Where observations go.
+pub trait Sink {
+    /// A handshake ended.
+    fn handshake(&mut self, finding: &Finding) -> io::Result<()>;
+    /// A damaged connection ended.
+    fn closed(&mut self, closed: &ClosedFlow) -> io::Result<()>;
+    /// A connection under watch announced a window.
+    fn window(&mut self, window: &WindowSeen) -> io::Result<()>;
+    /// Whatever was written must be seen now.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// The programs and what came of them so far.
+pub struct Session {
+    attached: Attached,
+    engine: Engine,
+    watches: Watches,
+    window_failed: bool,
+}
+
+impl Session {
+    /// Attaches everything and begins to collect.
+    ///
+    /// # Errors
+    /// When it cannot run here: which part, why, and the way out.
+    pub fn start(settings: &probes::Settings, filter: Filter) -> Result<(Self, Ring)> {
+        let mut attached = probes::attach(settings)?;
+        let ring = attached
+            .take_events()
+            .context("the ring buffer was taken before")?;
+        for degradation in attached.degradations() {
+            eprintln!(
+                "tcpwnd: {} is missing in this kernel: {}",
+                degradation.what, degradation.consequence
+            );
+        }
+        let engine = Engine::new(engine::Settings {
+            watching_since_ktime_ns: attached.watching_since_ktime_ns(),
+            flow_limit: FLOW_LIMIT,
+        });
+        let engine = engine.with_filter(move |flow| filter.admits(&flow.0));
+        let session = Self {
+            attached,
+            engine,
+            watches: Watches::default(),
+            window_failed: false,
+        };
+        Ok((session, ring))
+    }
+
+    /// Takes in one record. What cannot be decoded is counted, not fatal.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub fn take(&mut self, record: &[u8], sink: &mut impl Sink) -> io::Result<()> {
+        match self.engine.ingest(record) {
+            Ok(Observation::Handshake(finding)) => {
+                if finding.watched {
+                    self.watches.keep(finding.flow, clock::monotonic_ns());
+                }
+                sink.handshake(&finding)
+            }
+            Ok(Observation::Closed(closed)) => {
+                self.watches.end(&closed.flow);
+                sink.closed(&closed)
+            }
+            Ok(Observation::Window(window)) => {
+                if window.last {
+                    self.watches.end(&window.flow);
+                } else {
+                    self.watches.keep(window.flow, clock::monotonic_ns());
+                }
+                sink.window(&window)
+            }
+            Ok(Observation::FilteredOut) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Attaches the window probe while something is being watched, and takes it off otherwise.
+    pub fn adjust_window_probe(&mut self) {
+        let wanted = self.watches.any(clock::monotonic_ns());
+        if self.window_failed {
+            return;
+        }
+        if let Err(error) = self.attached.watch_window(wanted) {
+            // Verdicts do not depend on it, so the trace goes on.
+            eprintln!("tcpwnd: windows are not confirmed: {error}");
+            self.window_failed = true;
+        }
+    }
+
+    /// Whether any connection is being watched.
+    pub fn is_watching(&mut self) -> bool {
+        self.watches.any(clock::monotonic_ns())
+    }
+
+    /// Detaches every program and takes in what is still on its way, so that the sums hold still.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub fn finish(&mut self, ring: &mut Ring, sink: &mut impl Sink) -> io::Result<()> {
+        self.attached.detach();
+        let mut result = Ok(());
+        ring.drain(|record| {
+            if result.is_ok() {
+                result = self.take(record, sink);
+            }
+        });
+        result.and_then(|()| sink.flush())
+    }
+
+    /// The books, added up and compared with what the kernel counted.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let counters = self.attached.counters();
+        self.engine.books().totals(KernelTotals {
+            handshakes: counters.get(Counter::Established) + counters.get(Counter::LeftSynRecv),
+            sent: counters.get(Counter::HandshakesSent),
+            lost: counters.get(Counter::HandshakesLost),
+        })
+    }
+
+    /// The engine with its books.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The programs' counters now.
+    #[must_use]
+    pub fn counters(&self) -> CountersSnapshot {
+        self.attached.counters()
+    }
+
+    /// Listeners that were seen, by namespace, port and address.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<ListenerSlot> {
+        let mut listeners = self.attached.listeners();
+        listeners.sort_by_key(|slot| (slot.key.netns, slot.key.port, slot.key.addr));
+        listeners
+    }
+
+    /// What became of each hook.
+    #[must_use]
+    pub fn status(&self) -> Vec<ProbeStatus> {
+        self.attached.status()
+    }
+
+    /// When watching began, nanoseconds of CLOCK_MONOTONIC.
+    #[must_use]
+    pub fn watching_since_ktime_ns(&self) -> u64 {
+        self.attached.watching_since_ktime_ns()
+    }
+}
+
+/// Hands one batch of records to the session.
+///
+/// # Errors
+/// When the sink fails or the ring cannot be read.
+pub async fn batch(ring: &mut Ring, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<()> {
+    let mut result = Ok(());
+    let read = ring.batch(|record| {
+        if result.is_ok() {
+            result = take(record);
+        }
+    });
+    read.await
+        .map_err(|error| anyhow!(error).context("failed to read the ring buffer"))?;
+    Ok(result?)
+}
+
+/// Creates the file that says that everything is attached.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn announce(ready_file: Option<&std::path::Path>) -> Result<()> {
+    let Some(path) = ready_file else {
+        return Ok(());
+    };
+    std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
+        let reason = crate::output::reason(&error);
+        let line = format!(
+            "failed to create {}: {reason}: choose another --ready-file",
+            path.display()
+        );
+        anyhow!(error).context(line)
+    })
+}

@@ -1,0 +1,96 @@
+//! Findings as log lines of `run`: key=value, one line each, made for journald and its readers.
+
+use std::io::{self, Write};
+
+use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
+
+use super::table::Factor;
+use crate::commands::session::Sink;
+use crate::host::clock;
+
+/// Writes findings as text.
+pub struct Log<W> {
+    out: W,
+}
+
+impl<W: Write> Log<W> {
+    /// Writes to `out`.
+    pub const fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+impl<W: Write> Sink for Log<W> {
+    fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
+        if !finding.verdict.is_finding() {
+            return Ok(());
+        }
+        let time = clock::rfc3339(clock::wall(finding.ktime_ns));
+        writeln!(self.out, "{time} {}", finding_line(finding))
+    }
+
+    fn closed(&mut self, closed: &ClosedFlow) -> io::Result<()> {
+        let time = clock::rfc3339(clock::wall(closed.ktime_ns));
+        writeln!(
+            self.out,
+            "{time} closed local={} remote={} netns={} bytes_received={} open_seconds={:.3}",
+            closed.flow.local(),
+            closed.flow.remote(),
+            closed.flow.netns(),
+            closed.bytes_received,
+            closed.open_seconds,
+        )
+    }
+
+    fn window(&mut self, _: &WindowSeen) -> io::Result<()> {
+        // `run` does not confirm.
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn finding_line(finding: &Finding) -> String {
+    let mut line = format!(
+        "{} cause={} local={} remote={} netns={} path={}",
+        finding.verdict.name(),
+        finding.verdict.cause().unwrap_or("none"),
+        finding.flow.local(),
+        finding.flow.remote(),
+        finding.flow.netns(),
+        finding.path,
+    );
+    let mut add = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            line.push_str(&format!(" {key}={value}"));
+        }
+    };
+    let shift = |shift: Option<u8>| shift.map_or("none".to_owned(), |shift| shift.to_string());
+    let receive = finding.receive;
+    add(
+        "advertised",
+        receive.map(|receive| shift(receive.advertised)),
+    );
+    add("used", receive.map(|receive| shift(receive.used)));
+    add(
+        "factor",
+        receive.map(|receive| Factor(receive.factor).to_string()),
+    );
+    add(
+        "peer_window_bytes",
+        receive.map(|receive| receive.peer_window_bytes.to_string()),
+    );
+    let send = finding.send.filter(|send| Factor(send.factor).is_damage());
+    add(
+        "send_factor",
+        send.map(|send| Factor(send.factor).to_string()),
+    );
+    let ceiling = finding.impact.ceiling_bytes_per_second;
+    add(
+        "ceiling_bytes_per_second",
+        ceiling.map(|ceiling| format!("{ceiling:.0}")),
+    );
+    line
+}

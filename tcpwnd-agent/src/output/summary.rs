@@ -1,0 +1,298 @@
+//! The end of a trace: what was seen, whether it adds up, and what to do.
+//!
+//! Constraint: every figure comes from the books or from the programs' counters; nothing is
+//! computed here but the words.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::Serialize;
+use tcpwnd_common::{Counter, ListenerSlot};
+use tcpwnd_core::books::{Books, Totals};
+use tcpwnd_core::detect::window_scale::Path;
+use tcpwnd_core::flow::unmapped;
+
+use super::remedy::{self, Hints};
+use crate::probes::{CountersSnapshot, ProbeStatus};
+
+/// Kind of the JSON line.
+pub const KIND: &str = "summary";
+
+/// Everything that a summary says, as JSON says it.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The books.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// Every listener that sent a SYN+ACK.
+    pub listeners: Vec<Listener>,
+    /// What became of each hook.
+    pub probes: Vec<Probe>,
+    /// The programs' counters.
+    pub counters: BTreeMap<&'static str, u64>,
+    /// What the trace ends with.
+    pub exit_code: u8,
+}
+
+/// A listener with its counts.
+#[derive(Debug, Serialize)]
+pub struct Listener {
+    addr: IpAddr,
+    port: u16,
+    netns: u32,
+    synacks: u64,
+    cookies_sent: u64,
+    cookies_valid: u64,
+    cookies_rejected: u64,
+    cookies_accepted: u64,
+    accept_queue: AcceptQueue,
+}
+
+/// An accept queue when the last SYN+ACK was built.
+#[derive(Debug, Serialize)]
+struct AcceptQueue {
+    len: u32,
+    limit: u32,
+}
+
+/// A hook.
+#[derive(Debug, Serialize)]
+pub struct Probe {
+    probe: &'static str,
+    mechanism: Option<&'static str>,
+    symbol: &'static str,
+    reason: Option<String>,
+    runs: u64,
+    missed: Option<u64>,
+}
+
+impl Summary {
+    /// Puts it together; the exit code is decided later.
+    #[must_use]
+    pub fn new(
+        totals: Totals,
+        listeners: &[ListenerSlot],
+        probes: Vec<ProbeStatus>,
+        counters: &CountersSnapshot,
+    ) -> Self {
+        let counters = Counter::ALL
+            .iter()
+            .map(|counter| (counter.name(), counters.get(*counter)));
+        Self {
+            totals,
+            listeners: listeners.iter().map(Listener::of).collect(),
+            probes: probes.into_iter().map(Probe::of).collect(),
+            counters: counters.collect(),
+            exit_code: 0,
+        }
+    }
+
+    /// Why the result cannot be relied on; empty when it can.
+    #[must_use]
+    pub fn doubts(&self, min_handshakes: u64) -> Vec<String> {
+        let totals = &self.totals;
+        let count = |counter: Counter| self.counters.get(counter.name()).copied().unwrap_or(0);
+        let mut doubts = Vec::new();
+        let mut doubt = |number: u64, text: &str| {
+            if number > 0 {
+                doubts.push(format!("{} {text}", grouped(number)));
+            }
+        };
+        doubt(
+            totals.lost.transport,
+            "handshakes found no room in the ring buffer (raise --ring-bytes)",
+        );
+        doubt(
+            totals.lost.decode,
+            "records could not be decoded (agent and programs differ)",
+        );
+        doubt(
+            count(Counter::SocketUnreadable),
+            "sockets could not be read when they changed state",
+        );
+        let state = self
+            .probes
+            .iter()
+            .find(|p| p.probe == tcpwnd_common::Probe::SetState.name());
+        let skipped = state.and_then(|probe| probe.missed).unwrap_or(0);
+        doubt(skipped, "changes of state were skipped by the kernel");
+        if !totals.balanced {
+            doubts.push(
+                "the books do not balance: handshakes were lost on an unknown way".to_owned(),
+            );
+        }
+        if totals.judged < min_handshakes {
+            doubts.push(format!(
+                "{} handshakes were judged, fewer than the {} of --min-handshakes",
+                grouped(totals.judged),
+                grouped(min_handshakes)
+            ));
+        }
+        doubts
+    }
+
+    /// The text for people.
+    #[must_use]
+    pub fn text(&self, books: &Books, took: Duration, hints: &Hints, doubts: &[String]) -> String {
+        let mut out = String::from("\n");
+        let mut line = |text: String| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{text}");
+        };
+        line(self.verdict());
+        line(self.counts(took));
+        for listener in &self.listeners {
+            line(listener.text(books, &self.listeners));
+        }
+        if hints.watched > 0 {
+            line(format!(
+                "windows: seen on the wire of {} of {} damaged connections",
+                grouped(hints.confirmed),
+                grouped(hints.watched)
+            ));
+        }
+        for doubt in doubts {
+            line(format!("inconclusive: {doubt}"));
+        }
+        let steps = remedy::steps(&self.totals, hints);
+        if !steps.is_empty() {
+            line("what to do, in this order:".to_owned());
+        }
+        for (number, step) in steps.iter().enumerate() {
+            line(format!("  {}. {step}", number + 1));
+        }
+        out
+    }
+
+    fn verdict(&self) -> String {
+        let totals = &self.totals;
+        match (totals.mismatch, totals.scale_lost) {
+            (0, 0) if totals.judged == 0 => "no handshake was judged".to_owned(),
+            (0, 0) => "no damaged connection was seen".to_owned(),
+            (mismatch, lost) => {
+                let mut parts = Vec::new();
+                if mismatch > 0 {
+                    parts.push(format!("{} with a wrong window scale", grouped(mismatch)));
+                }
+                if lost > 0 {
+                    parts.push(format!("{} without window scaling", grouped(lost)));
+                }
+                format!("damaged connections: {}", parts.join(", "))
+            }
+        }
+    }
+
+    fn counts(&self, took: Duration) -> String {
+        let totals = &self.totals;
+        let mut parts = vec![format!("{} ok", grouped(totals.ok))];
+        let mut part = |number: u64, name: &str| {
+            if number > 0 {
+                parts.push(format!("{} {name}", grouped(number)));
+            }
+        };
+        part(totals.mismatch, "mismatch");
+        part(totals.scale_lost, "scale_lost");
+        let unexplained =
+            totals.unverified - totals.unverified_before_start - totals.not_established;
+        part(unexplained, "unverified");
+        part(totals.unverified_before_start, "older than the trace");
+        part(totals.not_established, "never established");
+        part(totals.lost.events(), "lost");
+        part(
+            totals.lost.filtered_out_in_user_space,
+            "left out by the filter",
+        );
+        let causes: Vec<String> = totals
+            .causes
+            .iter()
+            .map(|(cause, count)| format!("{cause} {}", grouped(*count)))
+            .collect();
+        let causes = if causes.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", causes.join(", "))
+        };
+        let took = humantime::format_duration(Duration::from_secs(took.as_secs()));
+        let handshakes = grouped(totals.handshakes);
+        format!(
+            "{handshakes} handshakes in {took}: {}{causes}",
+            parts.join(", ")
+        )
+    }
+}
+
+impl Listener {
+    fn of(slot: &ListenerSlot) -> Self {
+        Self {
+            addr: unmapped(slot.key.addr),
+            port: slot.key.port,
+            netns: slot.key.netns,
+            synacks: slot.synacks,
+            cookies_sent: slot.cookies_sent,
+            cookies_valid: slot.cookies_valid,
+            cookies_rejected: slot.cookies_rejected,
+            cookies_accepted: slot.cookies_accepted,
+            accept_queue: AcceptQueue {
+                len: slot.accept_queue_len,
+                limit: slot.accept_queue_limit,
+            },
+        }
+    }
+
+    fn text(&self, books: &Books, all: &[Self]) -> String {
+        let limit = grouped(self.accept_queue.limit.into());
+        let only = all.iter().filter(|other| other.port == self.port).count() == 1;
+        let counts = books.ports().find(|(port, _)| *port == self.port);
+        if let (true, Some((port, counts))) = (only, counts) {
+            let (cookies, all) = (
+                grouped(counts.path(Path::Cookie)),
+                grouped(counts.handshakes()),
+            );
+            return format!(
+                "listener :{port}: backlog limit {limit}, {cookies} of {all} handshakes took the \
+                 cookie path"
+            );
+        }
+        // Handshakes are counted by port, so here SYN+ACKs have to tell the listeners apart.
+        format!(
+            "listener {} in namespace {}: backlog limit {limit}, {} of {} SYN+ACKs were cookies",
+            SocketAddr::new(self.addr, self.port),
+            self.netns,
+            grouped(self.cookies_sent),
+            grouped(self.synacks),
+        )
+    }
+}
+
+impl Probe {
+    fn of(status: ProbeStatus) -> Self {
+        Self {
+            probe: status.probe.name(),
+            mechanism: status.mechanism.map(crate::probes::Mechanism::name),
+            symbol: status.symbol,
+            reason: status.reason,
+            runs: status.runs,
+            missed: status.missed,
+        }
+    }
+}
+
+/// A number with commas.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;
