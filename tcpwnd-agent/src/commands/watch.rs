@@ -9,7 +9,7 @@ use tcpwnd_core::Flow;
 
 /// A watch that sent nothing for so long is given up, nanoseconds. The next window of an idle
 /// connection is not worth a probe on the transmit path of all others.
-const PATIENCE_NS: u64 = 60_000_000_000;
+const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// Watches that are remembered. The kernel's table is no larger; see `WATCH` in the programs.
 const LIMIT: usize = 1024;
