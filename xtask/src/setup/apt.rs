@@ -114,6 +114,20 @@ impl Archive {
         Ok(unpacked)
     }
 
+    /// Installs packages into the system from this archive.
+    ///
+    /// # Errors
+    ///
+    /// When apt fails.
+    pub fn install(&self, packages: &[String]) -> anyhow::Result<()> {
+        command::run(
+            self.apt("apt-get")
+                .args(["install", "-qq", "--yes", "--no-install-recommends"])
+                .args(packages)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+    }
+
     /// apt with this archive's state in place of the system's.
     fn apt(&self, program: &str) -> Command {
         let folder = self.folder.display();
@@ -124,7 +138,6 @@ impl Archive {
             "Dir::Etc::Preferences=/dev/null".to_owned(),
             "Dir::Etc::PreferencesParts=/dev/null".to_owned(),
             format!("Dir::State::Lists={folder}/lists"),
-            "Dir::State::Status=/dev/null".to_owned(),
             format!("Dir::Cache={folder}/cache"),
             // The cache may be out of reach for the user that apt would download as.
             "APT::Sandbox::User=root".to_owned(),

@@ -1,10 +1,12 @@
 //! Debian packages with the programs and libraries that building and testing call.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
+use super::apt::Archive;
 use super::bpf_linker;
 use crate::command::{self, which};
 
@@ -77,12 +79,37 @@ pub fn ensure() -> anyhow::Result<()> {
         bail!("missing: {}; as root: {by_hand}", missing.join(" "));
     }
     eprintln!("setup: installing {}", missing.join(" "));
-    let installed = apt_get(&["update", "-qq"]).and_then(|()| {
+    install(&missing).with_context(|| format!("by hand: {by_hand}"))
+}
+
+fn install(missing: &[String]) -> anyhow::Result<()> {
+    apt_get(&["update", "-qq"])?;
+    let (known, unknown): (Vec<String>, Vec<String>) = missing
+        .iter()
+        .cloned()
+        .partition(|name| command::output(Command::new("apt-cache").args(["show", name])).is_ok());
+    if !known.is_empty() {
         let mut arguments = vec!["install", "-qq", "--yes", "--no-install-recommends"];
-        arguments.extend(missing.iter().map(String::as_str));
-        apt_get(&arguments)
-    });
-    installed.map_err(|error| error.context(format!("by hand: {by_hand}")))
+        arguments.extend(known.iter().map(String::as_str));
+        apt_get(&arguments)?;
+    }
+    if !unknown.is_empty() {
+        // The newest LLVM of a release comes with its security updates, which a bare system is
+        // not configured for.
+        let release = codename()?;
+        let security = format!("{release}-security");
+        Archive::open("system", &[&release, &security])?.install(&unknown)?;
+    }
+    Ok(())
+}
+
+/// The name of this Debian release.
+fn codename() -> anyhow::Result<String> {
+    let text = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map(|name| name.trim_matches('"').to_owned())
+        .context("/etc/os-release names no VERSION_CODENAME")
 }
 
 fn is_there(package: &Package) -> bool {
