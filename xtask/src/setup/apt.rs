@@ -120,12 +120,13 @@ impl Archive {
     ///
     /// When apt fails.
     pub fn install(&self, packages: &[String]) -> anyhow::Result<()> {
-        command::run(
+        command::output(
             self.apt("apt-get")
                 .args(["install", "-qq", "--yes", "--no-install-recommends"])
                 .args(packages)
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )
+        .map(drop)
     }
 
     /// apt with this archive's state in place of the system's.

@@ -128,10 +128,12 @@ pub fn is_root() -> anyhow::Result<bool> {
     Ok(command::output(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
+/// Its output is shown only if it fails.
 fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
-    command::run(
+    command::output(
         Command::new("apt-get")
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )
+    .map(drop)
 }
