@@ -209,6 +209,7 @@ impl Books {
     #[must_use]
     pub fn totals(&self, kernel: KernelTotals) -> Totals {
         let lost = Lost {
+            missed_runs: None,
             transport: kernel.lost,
             decode: self.undecodable_handshakes,
             filtered_out_in_user_space: self.filtered_out,
@@ -274,9 +275,22 @@ pub struct Totals {
     pub causes: BTreeMap<&'static str, u64>,
 }
 
-/// Handshakes that were counted but not looked at, by what became of them.
+impl Totals {
+    /// The same with the runs of the state change's program that the kernel skipped, as far as it
+    /// can tell.
+    #[must_use]
+    pub fn with_missed_runs(mut self, missed_runs: Option<u64>) -> Self {
+        self.lost.missed_runs = missed_runs;
+        self
+    }
+}
+
+/// Handshakes that were not looked at, by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lost {
+    /// The kernel skipped the program that counts them, so that they are in no other number;
+    /// `None` where it cannot tell.
+    pub missed_runs: Option<u64>,
     /// The transport had no room.
     pub transport: u64,
     /// The record could not be decoded.
@@ -289,6 +303,6 @@ impl Lost {
     /// What makes a result inconclusive: events that should have been looked at.
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.transport + self.decode
+        self.missed_runs.unwrap_or(0) + self.transport + self.decode
     }
 }

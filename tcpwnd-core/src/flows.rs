@@ -4,7 +4,7 @@
 //! connection's end, or when a new connection with the same addresses proves that it ended.
 
 use crate::detect::window_scale::{Verdict, ceiling, peer_window, srtt_us};
-use crate::findings::Finding;
+use crate::findings::{Finding, Outcome};
 use std::collections::{BTreeMap, HashMap};
 use tcpwnd_common::{ClosedRecord, FlowKey, WindowRecord};
 
@@ -60,13 +60,18 @@ impl OpenFlows {
 
     /// Takes in a connection that left SYN_RECV, whatever the verdict.
     pub(crate) fn opened(&mut self, finding: &Finding) {
-        let key = finding.flow.0;
-        // The same addresses cannot be in use twice: an end that was lost on the way is seen now.
-        if let Some(known) = self.flows.get(&key)
-            && known.established_ktime_ns <= finding.ktime_ns
-        {
-            self.flows.remove(&key);
+        // A child that never became established says nothing about the one of the same addresses
+        // that did: of two that are made of one request at once, one dies.
+        if finding.outcome != Outcome::Established {
+            return;
         }
+        let key = finding.flow.0;
+        // The same addresses cannot be in use twice: whichever was established first has ended,
+        // though its end was lost on the way.
+        match self.flows.get(&key) {
+            Some(known) if known.established_ktime_ns > finding.ktime_ns => return,
+            _ => self.flows.remove(&key),
+        };
         if !finding.verdict.is_damaged() {
             return;
         }

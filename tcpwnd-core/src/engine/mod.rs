@@ -11,9 +11,8 @@ use crate::detect::window_scale::{self, Context, Direction, on_wire, peer_window
 use crate::findings::{ClosedFlow, Evidence, Finding, Impact, Outcome, Receive, Send, WindowSeen};
 use crate::flow::Flow;
 use crate::flows::OpenFlows;
-use std::collections::HashMap;
 use std::fmt;
-use tcpwnd_common::{ClosedRecord, FlowKey, HandshakeRecord, WindowRecord, child_flags};
+use tcpwnd_common::{ClosedRecord, HandshakeRecord, WindowRecord, child_flags};
 
 /// Settings of an [`Engine`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +44,6 @@ pub struct Engine {
     filter: Filter,
     books: Books,
     flows: OpenFlows,
-    // Connections whose windows the kernel reports, with the time they were established. The
-    // kernel's own table bounds them; the limit of the flows does here.
-    watched: HashMap<FlowKey, u64>,
 }
 
 impl Engine {
@@ -61,7 +57,6 @@ impl Engine {
             filter: Box::new(|_| true),
             books: Books::default(),
             flows: OpenFlows::new(settings.flow_limit),
-            watched: HashMap::new(),
         }
     }
 
@@ -102,21 +97,8 @@ impl Engine {
         &self.flows
     }
 
-    /// Connections whose windows the kernel is to report: while this is 0, the probe that does
-    /// so has nothing to do.
-    #[must_use]
-    pub fn watched(&self) -> usize {
-        self.watched.len()
-    }
-
     fn handshake(&mut self, record: &HandshakeRecord, outcome: Outcome) -> Observation {
         let flow = Flow(record.flow);
-        // A new connection ends the watch over an older one with the same addresses.
-        self.watched.remove(&record.flow);
-        if record.child.flags & child_flags::WATCHED != 0 && self.watched.len() < self.flows.limit()
-        {
-            self.watched.insert(record.flow, record.header.ktime_ns);
-        }
         if !(self.filter)(&flow) {
             self.books.filtered_out();
             return Observation::FilteredOut;
@@ -129,7 +111,6 @@ impl Engine {
     }
 
     fn closed(&mut self, record: &ClosedRecord) -> Observation {
-        self.unwatch(&record.flow, record.established_ktime_ns);
         self.flows.closed(record);
         let flow = Flow(record.flow);
         if !(self.filter)(&flow) {
@@ -149,9 +130,6 @@ impl Engine {
     }
 
     fn window(&mut self, record: &WindowRecord) -> Observation {
-        if record.last != 0 {
-            self.unwatch(&record.flow, record.established_ktime_ns);
-        }
         let known = self.flows.window(record);
         let flow = Flow(record.flow);
         if !(self.filter)(&flow) {
@@ -171,12 +149,6 @@ impl Engine {
             last: record.last != 0,
         })
     }
-
-    fn unwatch(&mut self, key: &FlowKey, established_ktime_ns: u64) {
-        if self.watched.get(key) == Some(&established_ktime_ns) {
-            self.watched.remove(key);
-        }
-    }
 }
 
 impl fmt::Debug for Engine {
@@ -185,7 +157,6 @@ impl fmt::Debug for Engine {
             .field("context", &self.context)
             .field("books", &self.books)
             .field("flows", &self.flows)
-            .field("watched", &self.watched.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,9 @@
 //! What a verdict rests on, as it is shown.
 
-use crate::detect::window_scale;
-use crate::tcp_options::Options;
+use crate::detect::window_scale::{self, Paired};
 use serde::Serialize;
 use tcpwnd_common::{
-    Child, HandshakeRecord, Inputs, SynAck, child_flags, handshake_flags, synack_flags,
+    Child, HandshakeRecord, Inputs, SynAck, TcpOptions, child_flags, synack_flags,
 };
 
 /// Bit of `sk_userlocks`: SO_RCVBUF was set (SOCK_RCVBUF_LOCK, include/net/sock.h).
@@ -50,7 +49,7 @@ pub struct SynAckEvidence {
     pub mss: Option<u16>,
     /// It was a SYN cookie.
     pub cookie: bool,
-    /// SYN+ACKs of this sequence number, this one and the others.
+    /// SYN+ACKs of this sequence number, this one and the others, as far as they are known.
     pub count: u32,
 }
 
@@ -126,24 +125,39 @@ pub struct AcceptQueue {
 }
 
 impl Evidence {
-    /// Reads a record.
+    /// Reads a record. Where none of it is of this connection, what it holds is shown all the
+    /// same: that is what made it stale.
     #[must_use]
     pub fn of(record: &HandshakeRecord) -> Self {
         let handshake = &record.handshake;
-        let found = record.record_found != 0;
-        let differ = handshake.flags & handshake_flags::SYNACKS_DIFFER != 0;
-        let count = handshake.synacks;
-        Self {
-            synack: found.then(|| synack(&handshake.first, count)),
-            second_synack: (found && differ).then(|| synack(&handshake.last, count)),
-            syn: window_scale::options(&handshake.syn).map(|options| syn(&options)),
-            ack: window_scale::ack(handshake).map(|options| AckEvidence {
-                timestamps: options.timestamps.is_some(),
-                tsecr: options.timestamps.map(|timestamps| timestamps.tsecr),
-            }),
+        let base = Self {
+            synack: None,
+            second_synack: None,
+            syn: None,
+            ack: None,
             child: child(&record.child),
-            inputs: inputs(&handshake.inputs),
+            inputs: None,
             cookie_inputs: inputs(&handshake.cookie_inputs),
+        };
+        match Paired::of(record) {
+            Some(paired) => Self {
+                synack: Some(synack(paired.first, paired.synacks.unwrap_or(1))),
+                second_synack: paired.other.map(|other| synack(other, handshake.synacks)),
+                syn: paired.syn.and_then(syn),
+                ack: paired.ack.map(|options| AckEvidence {
+                    timestamps: options.timestamps.is_some(),
+                    tsecr: options.timestamps.map(|timestamps| timestamps.tsecr),
+                }),
+                inputs: paired.inputs.and_then(inputs),
+                ..base
+            },
+            None if record.record_found != 0 => Self {
+                synack: Some(synack(&handshake.first, handshake.synacks)),
+                syn: syn(&handshake.syn),
+                inputs: inputs(&handshake.inputs),
+                ..base
+            },
+            None => base,
         }
     }
 }
@@ -166,13 +180,14 @@ fn synack(synack: &SynAck, count: u32) -> SynAckEvidence {
     }
 }
 
-fn syn(options: &Options) -> SynEvidence {
-    SynEvidence {
+fn syn(raw: &TcpOptions) -> Option<SynEvidence> {
+    let options = window_scale::options(raw)?;
+    Some(SynEvidence {
         window_scale: options.shift(),
         timestamps: options.timestamps.is_some(),
         sack: options.sack_permitted,
         mss: options.mss,
-    }
+    })
 }
 
 fn child(child: &Child) -> ChildEvidence {

@@ -139,6 +139,31 @@ fn a_second_synack_is_shown() {
 }
 
 #[test]
+fn only_what_belongs_to_the_connection_is_shown() {
+    // The peer answered the cookie before the last one.
+    let mut record = cookie(9, 7);
+    record.handshake.flags |= handshake_flags::PREVIOUS_KEPT;
+    record.handshake.last = synack(Some(7), tcpwnd_common::synack_flags::COOKIE);
+    record.handshake.first.isn = 4_711;
+    let line = handshake(&record);
+    assert_eq!(line["verdict"], "ok");
+    let evidence = &line["evidence"];
+    assert_eq!(evidence["synack"]["seq"], u32::MAX);
+    assert_eq!(evidence["synack"]["window_scale"], 7);
+    assert_eq!(evidence["ack"]["tsecr"], 0x1122_3344);
+    assert!(evidence["cookie_inputs"].is_object());
+    for field in ["second_synack", "syn", "inputs"] {
+        assert!(evidence[field].is_null(), "{field}");
+    }
+    // It answered none that is known: what is known shows why.
+    record.child.snd_una = 5;
+    let line = handshake(&record);
+    assert_eq!(line["cause"], "stale_record");
+    assert_eq!(line["evidence"]["synack"]["seq"], 4_711);
+    assert!(line["evidence"]["ack"].is_null());
+}
+
+#[test]
 fn a_synack_that_was_not_read_says_so() {
     let mut record = healthy();
     record.handshake.first.options = crate::fixture::ABSENT;

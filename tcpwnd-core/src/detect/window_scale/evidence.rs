@@ -1,14 +1,8 @@
 //! What a record proves: typed readings of its fields, each one or nothing.
 
+use super::paired::Paired;
 use crate::tcp_options::{self, MAX_SHIFT, Options, Timestamps};
-use tcpwnd_common::{
-    Child, Handshake, HandshakeRecord, SynAck, TcpOptions, child_flags, handshake_flags,
-    synack_flags,
-};
-
-/// Most that a Fast Open child can have had acknowledged before its handshake was over: the
-/// window of a SYN is never scaled (RFC 7323, section 2.2).
-const MAX_EARLY_DATA: u32 = 65_535;
+use tcpwnd_common::{Child, SynAck, TcpOptions, child_flags, synack_flags};
 
 /// What the peer's SYN offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +24,17 @@ pub(super) struct Told {
     pub offer: Offer,
     /// Its timestamps.
     pub timestamps: Option<Timestamps>,
-    /// It was a SYN cookie.
+    /// A SYN cookie made the connection.
     pub cookie: bool,
     /// When it was built, nanoseconds of CLOCK_MONOTONIC.
     pub ktime_ns: u64,
+}
+
+impl Told {
+    /// The timestamp that its ACK echoes.
+    pub fn tsval(&self) -> Option<u32> {
+        self.timestamps.map(|timestamps| timestamps.tsval)
+    }
 }
 
 /// The shift counts that the socket uses.
@@ -49,31 +50,6 @@ pub(super) struct Used {
 pub(crate) fn options(raw: &TcpOptions) -> Option<Options> {
     let bytes = raw.bytes.get(..usize::from(raw.len))?;
     (raw.present != 0).then(|| tcp_options::parse(bytes))
-}
-
-/// Whether the record is of this connection: the SYN+ACK's sequence number is the one before
-/// the first that the child sends.
-///
-/// A Fast Open child may have had data acknowledged by now; for it `snd_una` as the ACK found it
-/// is the witness.
-pub(super) fn is_paired(record: &HandshakeRecord) -> bool {
-    let first = record.handshake.first.isn.wrapping_add(1);
-    if record.child.snd_una == first {
-        return true;
-    }
-    record.handshake.first.flags & synack_flags::FAST_OPEN != 0
-        && ack(&record.handshake).is_some()
-        && record.child.snd_una.wrapping_sub(first) <= MAX_EARLY_DATA
-}
-
-/// Options of the ACK, if it is the one that answers the SYN+ACK.
-pub(crate) fn ack(handshake: &Handshake) -> Option<Options> {
-    let first = handshake.first.isn.wrapping_add(1);
-    if handshake.ack.snd_una == first {
-        options(&handshake.ack.options)
-    } else {
-        None
-    }
 }
 
 /// Reads the shift counts of the socket; `None` when they are incomplete or contradictory.
@@ -113,7 +89,7 @@ pub(super) fn told(synack: &SynAck, syn: Option<&TcpOptions>, cookie: bool) -> O
         advertised: requested,
         offer: offer(synack, syn.and_then(options))?,
         timestamps: packet.timestamps,
-        cookie: cookie || synack.flags & synack_flags::COOKIE != 0,
+        cookie,
         ktime_ns: synack.ktime_ns,
     })
 }
@@ -137,14 +113,14 @@ fn offer(synack: &SynAck, syn: Option<Options>) -> Option<Offer> {
     })
 }
 
-/// The SYN+ACKs of a handshake that are known: the first, and one that differed.
-pub(super) fn told_all(handshake: &Handshake) -> Option<(Told, Option<Told>)> {
-    let cookie = handshake.flags & handshake_flags::COOKIE_ACCEPTED != 0;
-    let first = told(&handshake.first, Some(&handshake.syn), cookie)?;
-    if handshake.flags & handshake_flags::SYNACKS_DIFFER == 0 {
-        return Some((first, None));
-    }
+/// What the connection's SYN+ACKs told the peer: the first, and one that said something else.
+pub(super) fn told_all(paired: &Paired<'_>) -> Option<(Told, Option<Told>)> {
+    let cookie = paired.is_cookie();
+    let first = told(paired.first, paired.syn, cookie)?;
     // It may have answered another SYN than the one that was kept.
-    let last = told(&handshake.last, None, cookie)?;
-    Some((first, Some(last)))
+    let other = paired.other.map(|other| told(other, None, cookie));
+    match other {
+        Some(other) => Some((first, Some(other?))),
+        None => Some((first, None)),
+    }
 }

@@ -2,9 +2,10 @@
 //! it allows.
 
 use super::Verdict;
-use super::evidence::{self, Told};
-use super::verdict::{Damage, Direction};
-use tcpwnd_common::{Child, HandshakeRecord, handshake_flags};
+use super::evidence::Told;
+use super::paired::Paired;
+use super::verdict::{Comparison, Damage, Direction};
+use tcpwnd_common::{Child, HandshakeRecord};
 
 /// Largest value of a header's window field.
 const MAX_WINDOW_FIELD: u64 = 65_535;
@@ -64,57 +65,49 @@ pub(crate) fn ceiling(window_bytes: u64, rtt_us: u64) -> Option<f64> {
 
 pub(super) fn of(
     record: &HandshakeRecord,
+    paired: &Paired<'_>,
     told: &Told,
-    receive: &Direction,
-    send: &Direction,
     verdict: Verdict,
+    comparison: &Comparison,
 ) -> Impact {
+    let Comparison { receive, send, .. } = comparison;
     let measured = Impact::measured(&record.child);
-    let handshake_us = handshake_us(record, told);
     let peer_window = peer_window(record.child.rcv_wnd, receive.used, receive.announced);
-    let held = held_to(record, peer_window, receive, send, verdict);
+    let receives = receive.damage() == Damage::TooSmall || matches!(verdict, Verdict::ScaleLost(_));
+    let received = receives.then_some(peer_window);
+    let sent = (send.damage() == Damage::TooSmall)
+        .then(|| first_window(paired, send))
+        .flatten();
+    let held_to = received.into_iter().chain(sent).min();
+    let handshake_us = handshake_us(record, paired, told);
     let rtt_us = measured.srtt_us.map(u64::from).or(handshake_us);
     Impact {
         peer_window_bytes: Some(peer_window),
         handshake_us,
-        ceiling_bytes_per_second: held
+        ceiling_bytes_per_second: held_to
             .zip(rtt_us)
             .and_then(|(window, rtt)| ceiling(window, rtt)),
         ..measured
     }
 }
 
-/// The smallest window that holds the connection back, bytes.
-fn held_to(
-    record: &HandshakeRecord,
-    peer_window: u64,
-    receive: &Direction,
-    send: &Direction,
-    verdict: Verdict,
-) -> Option<u64> {
-    let receives = receive.damage() == Damage::TooSmall || matches!(verdict, Verdict::ScaleLost(_));
-    let received = receives.then_some(peer_window);
-    // The ACK's own window is the first that is scaled; the socket takes it in after it became
-    // established, so that its snd_wnd is too early to ask.
-    let sent = (send.damage() == Damage::TooSmall)
-        .then(|| evidence::ack(&record.handshake))
-        .flatten()
-        .map(|_| u64::from(record.handshake.ack.options.window) << send.used.unwrap_or(0));
-    received.into_iter().chain(sent).min()
+/// The peer's first scaled window as this host computes it, bytes.
+///
+/// It is the ACK's; the socket takes it in only after it became established, so that its
+/// `snd_wnd` is too early to ask (`tcp_rcv_state_process`, net/ipv4/tcp_input.c, 5.10).
+fn first_window(paired: &Paired<'_>, send: &Direction) -> Option<u64> {
+    paired.ack?;
+    Some(u64::from(paired.ack_window) << send.used.unwrap_or(0))
 }
 
 /// Time from the SYN+ACK that the peer acted on to now, if there was but one that it could be,
 /// or its timestamp says so.
-fn handshake_us(record: &HandshakeRecord, told: &Told) -> Option<u64> {
-    let handshake = &record.handshake;
-    let echo = evidence::ack(handshake).and_then(|ack| ack.timestamps);
-    let echoed = match (echo, told.timestamps) {
-        (Some(echo), Some(sent)) => echo.tsecr == sent.tsval,
-        _ => false,
-    };
-    let only = handshake.synacks <= 1 && handshake.flags & handshake_flags::SYNACKS_DIFFER == 0;
-    (echoed || only)
-        .then(|| record.header.ktime_ns.checked_sub(told.ktime_ns))
-        .flatten()
-        .map(|ns| ns / 1_000)
+fn handshake_us(record: &HandshakeRecord, paired: &Paired<'_>, told: &Told) -> Option<u64> {
+    let echo = paired.ack.and_then(|ack| ack.timestamps);
+    let echoed = echo.is_some_and(|echo| told.tsval() == Some(echo.tsecr));
+    if !echoed && paired.synacks != Some(1) {
+        return None;
+    }
+    let took_ns = record.header.ktime_ns.checked_sub(told.ktime_ns)?;
+    Some(took_ns / 1_000)
 }

@@ -7,13 +7,15 @@
 mod cause;
 mod evidence;
 mod impact;
+mod paired;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
-pub(crate) use evidence::{ack, options};
+pub(crate) use evidence::options;
 pub use impact::{Impact, peer_window};
 pub(crate) use impact::{ceiling, on_wire, srtt_us};
+pub(crate) use paired::Paired;
 pub use verdict::{Damage, Direction, Judgement, judge};
 
 use crate::label::labels;

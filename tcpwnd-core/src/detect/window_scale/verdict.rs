@@ -1,6 +1,7 @@
 //! The rules: from a record to a verdict.
 
 use super::evidence::{self, Offer, Told, Used};
+use super::paired::Paired;
 use super::{Context, Impact, Path, UnverifiedCause, Verdict, cause, impact};
 use crate::label::labels;
 use tcpwnd_common::{HandshakeRecord, Outcome, handshake_flags, synack_flags};
@@ -75,20 +76,21 @@ pub struct Judgement {
 
 /// The agreement between one SYN+ACK and the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Comparison {
-    receive: Direction,
-    send: Direction,
+pub(super) struct Comparison {
+    pub(super) receive: Direction,
+    pub(super) send: Direction,
     agrees: bool,
 }
 
 /// Judges a connection that left SYN_RECV.
 #[must_use]
 pub fn judge(record: &HandshakeRecord, context: &Context) -> Judgement {
-    match established(record, context) {
-        Ok((told, used)) => verified(record, &told, used),
+    let paired = Paired::of(record);
+    match established(record, paired.as_ref(), context) {
+        Ok((paired, told, used)) => verified(record, paired, &told, used),
         Err(cause) => Judgement {
             verdict: Verdict::Unverified(cause),
-            path: path(record),
+            path: path(paired.as_ref()),
             receive: None,
             send: None,
             impact: Impact::measured(&record.child),
@@ -97,31 +99,34 @@ pub fn judge(record: &HandshakeRecord, context: &Context) -> Judgement {
 }
 
 /// The SYN+ACK that the peer acted on and the socket that came of it.
-fn established(
+fn established<'a>(
     record: &HandshakeRecord,
+    paired: Option<&'a Paired<'a>>,
     context: &Context,
-) -> Result<(Told, Used), UnverifiedCause> {
+) -> Result<(&'a Paired<'a>, Told, Used), UnverifiedCause> {
     if record.child.outcome != Outcome::Established as u8 {
         return Err(UnverifiedCause::NotEstablished);
     }
-    if !has_record(record) {
-        return Err(if began_before(record, context) {
+    let Some(paired) = paired else {
+        return Err(if has_synack(record) {
+            UnverifiedCause::StaleRecord
+        } else if began_before(record, context) {
             UnverifiedCause::BeforeStart
         } else {
             UnverifiedCause::NoRecord
         });
-    }
-    if !evidence::is_paired(record) {
-        return Err(UnverifiedCause::StaleRecord);
-    }
+    };
     let used = evidence::used(&record.child).ok_or(UnverifiedCause::Unreadable)?;
-    let told = evidence::told_all(&record.handshake).ok_or(UnverifiedCause::Unreadable)?;
-    let acted_on = acted_on(record, told).ok_or(UnverifiedCause::TwoSynacks)?;
-    Ok((acted_on, used))
+    let told = evidence::told_all(paired).ok_or(UnverifiedCause::Unreadable)?;
+    let told = acted_on(paired, told).map_err(|doubt| match doubt {
+        Doubt::Earlier if began_before(record, context) => UnverifiedCause::BeforeStart,
+        Doubt::Earlier | Doubt::Undecided => UnverifiedCause::TwoSynacks,
+    })?;
+    Ok((paired, told, used))
 }
 
-/// Whether there is a SYN+ACK of a listener to compare with.
-fn has_record(record: &HandshakeRecord) -> bool {
+/// Whether there is a SYN+ACK of a listener, of this connection or another.
+fn has_synack(record: &HandshakeRecord) -> bool {
     record.record_found != 0 && record.handshake.flags & handshake_flags::SIMULTANEOUS == 0
 }
 
@@ -139,60 +144,82 @@ fn began_before(record: &HandshakeRecord, context: &Context) -> bool {
     now.saturating_sub(took_ns) <= since.saturating_add(START_SLACK_NS)
 }
 
+/// Why it is not known which SYN+ACK the peer acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// On one that left before the first that was seen.
+    Earlier,
+    /// Nothing decides between two, or the peer acted on one that was not kept.
+    Undecided,
+}
+
 /// Which SYN+ACK the peer acted on, as far as it matters.
 ///
 /// The ACK echoes the timestamp of the one that the peer took. Without that, two that say the
 /// same about windows need no telling apart.
-fn acted_on(record: &HandshakeRecord, (first, last): (Told, Option<Told>)) -> Option<Told> {
-    let echo = evidence::ack(&record.handshake)
-        .and_then(|ack| ack.timestamps)
-        .map(|timestamps| timestamps.tsecr);
-    let echoed = |told: &Told| echo.is_some() && told.timestamps.map(|t| t.tsval) == echo;
-    let Some(last) = last else {
-        return seen(record, &first, echo).then_some(first);
-    };
-    match (echoed(&first), echoed(&last)) {
-        (true, false) => Some(first),
-        (false, true) => Some(last),
-        _ => says_the_same(&first, &last).then_some(first),
+fn acted_on(paired: &Paired<'_>, (first, other): (Told, Option<Told>)) -> Result<Told, Doubt> {
+    let echo = paired.ack.and_then(|ack| ack.timestamps);
+    let echo = echo.map(|timestamps| timestamps.tsecr);
+    let echoed = |told: &Told| echo.is_some() && told.tsval() == echo;
+    match (echoed(&first), other.filter(echoed)) {
+        (true, None) => return Ok(first),
+        (false, Some(other)) => return Ok(other),
+        // Two SYN cookies of the same 64 ms can carry the same timestamp: its low 6 bits are not
+        // time (`cookie_init_timestamp`, net/ipv4/syncookies.c).
+        (true, Some(_)) => {}
+        (false, None) => echo_is_of_one_that_said_the_same(paired, &first, other, echo)?,
+    }
+    match other {
+        Some(other) if !says_the_same(&first, &other) => Err(Doubt::Undecided),
+        _ => Ok(first),
     }
 }
 
-fn says_the_same(first: &Told, last: &Told) -> bool {
-    // Of the last one's SYN nothing is known beyond what its request kept.
-    first.advertised == last.advertised
-        && (first.offer == last.offer || last.offer == Offer::Unseen)
-}
-
-/// Whether nothing shows that the peer acted on a SYN+ACK that was never seen.
+/// Whether an echo that is of no SYN+ACK at hand can be of one that said what the first one said.
 ///
-/// The echo of an unknown timestamp does show it where each SYN+ACK of the handshake is known
-/// and each may say something else, as with SYN cookies; a repeated SYN+ACK of a request says
-/// what the first one said.
-fn seen(record: &HandshakeRecord, only: &Told, echo: Option<u32>) -> bool {
-    match (only.timestamps, echo) {
-        (Some(sent), Some(echo)) if only.cookie && record.handshake.synacks <= 1 => {
-            sent.tsval == echo
-        }
-        _ => true,
+/// A repeated SYN+ACK of a request does. Each SYN cookie is made anew: it is known only of
+/// those that were counted as saying the same, which left after the first.
+fn echo_is_of_one_that_said_the_same(
+    paired: &Paired<'_>,
+    first: &Told,
+    other: Option<Told>,
+    echo: Option<u32>,
+) -> Result<(), Doubt> {
+    let (true, Some(sent), Some(echo)) = (first.cookie, first.tsval(), echo) else {
+        return Ok(());
+    };
+    // Serial numbers (RFC 7323, section 5.2): less than half the range behind is earlier.
+    if echo.wrapping_sub(sent) > u32::MAX / 2 {
+        Err(Doubt::Earlier)
+    } else if other.is_none() && paired.synacks.is_some_and(|synacks| synacks > 1) {
+        Ok(())
+    } else {
+        Err(Doubt::Undecided)
     }
 }
 
-fn verified(record: &HandshakeRecord, told: &Told, used: Used) -> Judgement {
+/// Whether two SYN+ACKs say the same about windows.
+fn says_the_same(first: &Told, other: &Told) -> bool {
+    // Of the other one's SYN nothing is known beyond what its request kept.
+    first.advertised == other.advertised
+        && (first.offer == other.offer || other.offer == Offer::Unseen)
+}
+
+fn verified(record: &HandshakeRecord, paired: &Paired<'_>, told: &Told, used: Used) -> Judgement {
     let comparison = compare(told, used);
     let verdict = if !comparison.agrees {
-        Verdict::Mismatch(cause::of_mismatch(record, told, used))
+        Verdict::Mismatch(cause::of_mismatch(record, paired, told, used))
     } else if used.receive.is_none() {
-        Verdict::ScaleLost(cause::of_loss(record, told))
+        Verdict::ScaleLost(cause::of_loss(record, paired, told))
     } else {
         Verdict::Ok
     };
     Judgement {
         verdict,
-        path: path(record),
+        path: path(Some(paired)),
         receive: Some(comparison.receive),
         send: Some(comparison.send),
-        impact: impact::of(record, told, &comparison.receive, &comparison.send, verdict),
+        impact: impact::of(record, paired, told, verdict, &comparison),
     }
 }
 
@@ -226,17 +253,11 @@ fn log2_ratio(a: Option<u8>, b: Option<u8>) -> i8 {
     a.unwrap_or(0) as i8 - b.unwrap_or(0) as i8
 }
 
-fn path(record: &HandshakeRecord) -> Path {
-    let handshake = &record.handshake;
-    if !has_record(record) || !evidence::is_paired(record) {
-        Path::Unknown
-    } else if handshake.first.flags & synack_flags::FAST_OPEN != 0 {
-        Path::FastOpen
-    } else if handshake.first.flags & synack_flags::COOKIE != 0
-        || handshake.flags & handshake_flags::COOKIE_ACCEPTED != 0
-    {
-        Path::Cookie
-    } else {
-        Path::Normal
+fn path(paired: Option<&Paired<'_>>) -> Path {
+    match paired {
+        None => Path::Unknown,
+        Some(paired) if paired.first.flags & synack_flags::FAST_OPEN != 0 => Path::FastOpen,
+        Some(paired) if paired.is_cookie() => Path::Cookie,
+        Some(_) => Path::Normal,
     }
 }

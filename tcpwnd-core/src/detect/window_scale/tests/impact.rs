@@ -39,6 +39,9 @@ fn a_window_that_is_too_small_over_the_round_trip_is_the_ceiling() {
 fn no_ceiling_where_nothing_holds_the_connection_back() {
     assert_eq!(judged(&healthy()).impact.ceiling_bytes_per_second, None);
     // An overrun loses packets; it is not a window that limits.
+    let mut record = healthy();
+    record.child.snd_wscale += 1;
+    assert_eq!(judged(&record).impact.ceiling_bytes_per_second, None);
     assert_eq!(judged(&cookie(10, 8)).impact.ceiling_bytes_per_second, None);
 }
 
@@ -67,6 +70,18 @@ fn the_send_direction_has_a_ceiling_too() {
     // Where that was not seen, nothing is made up.
     record.handshake.ack.options = ABSENT;
     assert_eq!(judged(&record).impact.ceiling_bytes_per_second, None);
+}
+
+#[test]
+fn the_smaller_window_of_both_directions_is_the_ceiling() {
+    let mut record = cookie(1, 7);
+    record.child.snd_wscale = 0;
+    // 502 bytes of the peer's window against 1,024 of this host's.
+    let impact = judged(&record).impact;
+    assert_eq!(impact.ceiling_bytes_per_second, Some(502.0 * 5.0));
+    record.child.snd_wscale = 8;
+    let impact = judged(&record).impact;
+    assert_eq!(impact.ceiling_bytes_per_second, Some(1_024.0 * 5.0));
 }
 
 #[test]

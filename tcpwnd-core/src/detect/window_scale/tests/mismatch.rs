@@ -26,14 +26,23 @@ fn a_cookie_that_came_to_the_same_scale_is_ok() {
 }
 
 #[test]
-fn the_path_is_cookie_whichever_of_both_ends_was_seen_to_be_one() {
-    let mut record = cookie(7, 7);
+fn it_is_a_cookie_whichever_of_both_ends_was_seen_to_be_one() {
+    let recomputed = Verdict::Mismatch(MismatchCause::CookieRecomputed);
+    let mut record = cookie(1, 7);
     record.handshake.flags = 0;
-    assert_eq!(judged(&record).path, Path::Cookie);
+    let judgement = judged(&record);
+    assert_eq!(
+        (judgement.verdict, judgement.path),
+        (recomputed, Path::Cookie)
+    );
 
-    let mut record = cookie(7, 7);
+    let mut record = cookie(1, 7);
     record.handshake.first.flags &= !synack_flags::COOKIE;
-    assert_eq!(judged(&record).path, Path::Cookie);
+    let judgement = judged(&record);
+    assert_eq!(
+        (judgement.verdict, judgement.path),
+        (recomputed, Path::Cookie)
+    );
 }
 
 /// LINE's case: a kernel whose cookie path ignores SO_RCVBUF.
@@ -131,6 +140,11 @@ fn timestamps_missing_is_said_only_where_each_step_was_seen() {
         r.handshake.ack.options = raw(&[29, 16, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     };
     assert_eq!(stripped(signed), unknown);
+    // They may have stood behind what made no sense.
+    assert_eq!(
+        stripped(|r| r.handshake.ack.options = raw(&[8, 1])),
+        unknown
+    );
     // No cookie.
     assert_eq!(
         stripped(|r| {

@@ -157,7 +157,7 @@ fn a_packet_and_a_request_that_contradict_each_other() {
     assert_eq!(
         change(|r| {
             r.handshake.first = crate::fixture::synack(Some(15), 0);
-            r.child.rcv_wscale = 15;
+            r.child.rcv_wscale = 14;
         }),
         unreadable
     );
@@ -199,6 +199,13 @@ fn a_socket_that_was_not_read() {
         change(|r| {
             r.child.flags &= !child_flags::WSCALE_OK;
             r.child.rcv_wscale = 0;
+        }),
+        unreadable
+    );
+    assert_eq!(
+        change(|r| {
+            r.child.flags &= !child_flags::WSCALE_OK;
+            r.child.snd_wscale = 0;
         }),
         unreadable
     );
