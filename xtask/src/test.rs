@@ -11,12 +11,12 @@ use clap::Args;
 
 use crate::build::{self, cargo};
 use crate::docs;
-use crate::kernels::TABLE;
+use crate::kernels::{Source, TABLE};
 use crate::lint;
 use crate::paths;
 use crate::setup;
 use crate::vm::results::{Results, Tally};
-use crate::vm::test::{DEFAULT_TIMEOUT, Mechanism, Run, run_all};
+use crate::vm::test::{Caps, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
 
 /// The kernels on which the gate runs every scenario: the oldest, with the bug, and the newest.
 const GATE_KERNELS: [&str; 2] = ["5.10-affected", "newest"];
@@ -24,10 +24,14 @@ const GATE_KERNELS: [&str; 2] = ["5.10-affected", "newest"];
 /// The scenario that the gate runs on the others.
 const SMOKE: &str = "smoke";
 
+/// Seconds that one kernel's part of the full matrix may take.
+const FULL_TIMEOUT: u64 = 5400;
+
 /// How much is tested.
 #[derive(Args)]
 pub struct Options {
-    /// Every scenario on every kernel with either mechanism; writes the matrix to docs/kernels.md
+    /// Every scenario on every kernel, with either mechanism and with the service's capabilities
+    /// alone; writes the matrix to docs/kernels.md
     #[arg(long)]
     full: bool,
 }
@@ -53,7 +57,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     tally.add(step("unit tests", unit_tests)?);
     let results = match step("build", build::run) {
         Ok(binaries) => {
-            let timeout = Duration::from_secs(DEFAULT_TIMEOUT);
+            let seconds = if options.full {
+                FULL_TIMEOUT
+            } else {
+                DEFAULT_TIMEOUT
+            };
+            let timeout = Duration::from_secs(seconds);
             let runs = runs(options.full);
             step("scenarios", || run_all(runs, &missing, &binaries, timeout))
         }
@@ -89,25 +98,29 @@ fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// The gate's boots, or all of the matrix.
 fn runs(full: bool) -> Vec<Run> {
-    let mechanisms: &[_] = if full {
-        &[Mechanism::Fentry, Mechanism::Kprobe]
-    } else {
-        &[Mechanism::Fentry]
-    };
     let mut runs = Vec::new();
     for kernel in TABLE {
         let every = full || GATE_KERNELS.contains(&kernel.name);
-        for mechanism in mechanisms {
-            runs.push(Run {
-                kernel,
-                mechanism: *mechanism,
-                scenarios: if every {
-                    Vec::new()
-                } else {
-                    vec![SMOKE.to_owned()]
-                },
-            });
+        let run = |mechanism, caps| Run {
+            kernel,
+            mechanism,
+            caps,
+            scenarios: if every {
+                Vec::new()
+            } else {
+                vec![SMOKE.to_owned()]
+            },
+            full,
+        };
+        runs.push(run(Mechanism::Fentry, Caps::All));
+        if full {
+            runs.push(run(Mechanism::Kprobe, Caps::All));
+            // What the service's capabilities are good for is a matter of stock kernels.
+            if kernel.source != Source::Affected {
+                runs.push(run(Mechanism::Fentry, Caps::Service));
+            }
         }
     }
     // The long ones first: two run at a time.
@@ -171,7 +184,7 @@ mod tests {
     #[test]
     fn the_gate_leaves_no_kernel_out() {
         assert_eq!(runs(false).len(), TABLE.len());
-        assert_eq!(runs(true).len(), 2 * TABLE.len());
+        assert_eq!(runs(true).len(), 3 * TABLE.len() - 1);
         assert!(runs(true).iter().all(|run| run.scenarios.is_empty()));
         assert_eq!(
             runs(false)

@@ -38,8 +38,8 @@ pub struct Row {
     pub kernel: &'static str,
     /// Its release and package version.
     pub version: String,
-    /// How the programs were attached.
-    pub mechanism: &'static str,
+    /// How the programs were attached, and with which capabilities if not with all.
+    pub variant: String,
     /// The scenario's own answer.
     #[serde(flatten)]
     pub answer: Answer,
@@ -124,14 +124,14 @@ impl Results {
         tally
     }
 
-    /// Scenarios down, kernels and mechanisms across, as Markdown, which reads well on a terminal
+    /// Scenarios down, kernels and variants across, as Markdown, which reads well on a terminal
     /// too; below it what failed or is not supported, and the kernels' versions.
     pub fn matrix(&self) -> String {
         let mut text = String::new();
         let columns = self.columns();
         let headings: Vec<String> = columns
             .iter()
-            .map(|(kernel, mechanism)| format!("{kernel} {mechanism}"))
+            .map(|(kernel, variant)| format!("{kernel} {variant}"))
             .collect();
         let mut seen = BTreeSet::new();
         let scenarios: Vec<&str> = self
@@ -170,27 +170,26 @@ impl Results {
         text
     }
 
-    fn columns(&self) -> Vec<(&'static str, &'static str)> {
+    fn columns(&self) -> Vec<(&'static str, &str)> {
         let mut columns: Vec<_> = self
             .rows
             .iter()
-            .map(|row| (row.kernel, row.mechanism))
+            .map(|row| (row.kernel, row.variant.as_str()))
             .collect();
         let place = |kernel| {
             crate::kernels::TABLE
                 .iter()
                 .position(|row| row.name == kernel)
         };
-        columns.sort_by_key(|(kernel, mechanism)| (place(*kernel), *mechanism));
+        columns.sort_by_key(|(kernel, variant)| (place(*kernel), *variant));
         columns.dedup();
         columns
     }
 
     fn cell(&self, scenario: &str, column: (&str, &str)) -> &'static str {
-        let mut answers = self
-            .rows
-            .iter()
-            .filter(|row| row.answer.scenario == scenario && (row.kernel, row.mechanism) == column);
+        let mut answers = self.rows.iter().filter(|row| {
+            row.answer.scenario == scenario && (row.kernel, row.variant.as_str()) == column
+        });
         match answers.next().map(|row| row.answer.outcome) {
             Some(Outcome::Passed) => "passed",
             Some(Outcome::Failed) => "FAILED",
@@ -234,14 +233,14 @@ impl Results {
             };
             let Row {
                 kernel,
-                mechanism,
+                variant,
                 answer,
                 ..
             } = row;
             let detail = answer.detail.trim().replace('\n', " / ");
             let _ = write!(
                 text,
-                "\n- {kernel} {mechanism}, {}: {word}: {detail}",
+                "\n- {kernel} {variant}, {}: {word}: {detail}",
                 answer.scenario
             );
         }
@@ -258,7 +257,7 @@ mod tests {
         Row {
             kernel,
             version: "1".to_owned(),
-            mechanism: "fentry",
+            variant: "fentry".to_owned(),
             answer: Answer {
                 scenario: scenario.to_owned(),
                 outcome,

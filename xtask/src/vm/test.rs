@@ -37,6 +37,12 @@ pub struct Options {
     /// Attach by this (repeatable)
     #[arg(long = "mechanism", value_enum, default_values_t = [Mechanism::Fentry])]
     mechanisms: Vec<Mechanism>,
+    /// With these capabilities (repeatable)
+    #[arg(long = "caps", value_enum, default_values_t = [Caps::All])]
+    caps: Vec<Caps>,
+    /// Also the scenarios that only run with the full matrix
+    #[arg(long)]
+    full: bool,
     /// Write all results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -67,6 +73,25 @@ impl Mechanism {
     }
 }
 
+/// With which capabilities the agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Caps {
+    /// All of them.
+    All,
+    /// Those that the shipped service has.
+    Service,
+}
+
+impl Caps {
+    /// As the laboratory's command line has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Service => "service",
+        }
+    }
+}
+
 /// One boot.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -74,8 +99,22 @@ pub struct Run {
     pub kernel: &'static Kernel,
     /// The mechanism.
     pub mechanism: Mechanism,
+    /// The capabilities.
+    pub caps: Caps,
     /// The scenarios; empty: all.
     pub scenarios: Vec<String>,
+    /// Whether "all" includes those that are only for the full matrix.
+    pub full: bool,
+}
+
+impl Run {
+    /// How the run is told from others on the same kernel.
+    fn variant(&self) -> String {
+        match self.caps {
+            Caps::All => self.mechanism.name().to_owned(),
+            Caps::Service => format!("{} service", self.mechanism.name()),
+        }
+    }
 }
 
 /// Runs what was asked for, prints the matrix, and exits with 1 if something failed.
@@ -92,16 +131,18 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let missing = setup::ensure(kernels, false)?;
     let binaries = build::run()?;
-    let runs = kernels
-        .iter()
-        .flat_map(|kernel| {
-            options.mechanisms.iter().map(|mechanism| Run {
+    let mut runs = Vec::new();
+    for kernel in kernels {
+        for mechanism in &options.mechanisms {
+            runs.extend(options.caps.iter().map(|caps| Run {
                 kernel,
                 mechanism: *mechanism,
+                caps: *caps,
                 scenarios: options.scenarios.clone(),
-            })
-        })
-        .collect();
+                full: options.full,
+            }));
+        }
+    }
     let timeout = Duration::from_secs(options.timeout);
     let results = run_all(runs, &missing, &binaries, timeout);
     if let Some(path) = &options.json {
@@ -159,7 +200,7 @@ pub fn run_all(
 
 /// One boot. Whatever goes wrong becomes a failed row.
 fn run_one(run: &Run, binaries: &Binaries, timeout: Duration) -> Vec<Row> {
-    let label = format!("{} {}", run.kernel.name, run.mechanism.name());
+    let label = format!("{} {}", run.kernel.name, run.variant());
     let lines = Lines::new(label.clone());
     let answers = lines.answers.clone();
     let complaint = boot(run, binaries, timeout, lines)
@@ -183,7 +224,7 @@ fn run_one(run: &Run, binaries: &Binaries, timeout: Duration) -> Vec<Row> {
         .map(|answer| Row {
             kernel: run.kernel.name,
             version: version.clone(),
-            mechanism: run.mechanism.name(),
+            variant: run.variant(),
             answer,
         })
         .collect()
@@ -197,7 +238,8 @@ fn boot(
     lines: Lines,
 ) -> anyhow::Result<Option<(String, String)>> {
     let mut argv = vec!["tcpwnd-lab", "scenario", "run", "--json", "--mechanism"];
-    argv.push(run.mechanism.name());
+    argv.extend([run.mechanism.name(), "--caps", run.caps.name()]);
+    argv.extend(run.full.then_some("--full"));
     argv.extend(run.scenarios.iter().map(String::as_str));
     let boot = Boot {
         kernel: run.kernel,
@@ -262,7 +304,7 @@ impl Lines {
             detail,
         } = &answer;
         let word = format!("{outcome:?}").to_lowercase();
-        eprintln!("{label:<21} {scenario:<32} {word:<11} {seconds:6.1} s  {detail}");
+        eprintln!("{label:<28} {scenario:<32} {word:<11} {seconds:6.1} s  {detail}");
         self.answers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
