@@ -2,6 +2,7 @@
 
 mod check;
 mod pages;
+mod run;
 pub mod session;
 mod trace;
 mod watch;
@@ -27,7 +28,7 @@ pub const INCONCLUSIVE: u8 = 3;
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Trace(args) => trace::run(&args),
-        Command::Run(_) => anyhow::bail!("not written yet"),
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),

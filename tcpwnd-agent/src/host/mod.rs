@@ -4,4 +4,5 @@
 
 pub mod clock;
 pub mod netns;
+pub mod privileges;
 pub mod process;

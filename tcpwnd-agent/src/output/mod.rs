@@ -6,6 +6,8 @@ pub mod exposition;
 pub mod http;
 pub mod json;
 pub mod log;
+pub mod metrics;
+pub mod ports;
 pub mod remedy;
 pub mod summary;
 pub mod table;

@@ -1,0 +1,399 @@
+//! What `/metrics` says.
+//!
+//! Constraint: made anew at each scrape from the books, the table of open connections and the
+//! programs' counters. Nothing is kept here, so nothing here can grow or go stale. Labels are
+//! bounded: ports by [`PortLabels`], everything else by the lists in the code.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use tcpwnd_common::{Counter, ListenerSlot};
+use tcpwnd_core::books::{Books, Counts};
+use tcpwnd_core::flows::{OpenFlows, OpenPort};
+use tcpwnd_core::{LostCause, MismatchCause, Path, UnverifiedCause};
+
+use super::exposition::{Family, Labels};
+use super::ports::PortLabels;
+use crate::host::process::Process;
+use crate::probes::{CountersSnapshot, ProbeStatus};
+
+/// Everything that a scrape looks at, as of one moment.
+pub struct View<'a> {
+    /// Which ports have a label.
+    pub ports: &'a PortLabels,
+    /// What has been counted of handshakes.
+    pub books: &'a Books,
+    /// Damaged connections that are open.
+    pub flows: &'a OpenFlows,
+    /// Listeners that were seen.
+    pub listeners: &'a [ListenerSlot],
+    /// The programs' counters.
+    pub counters: &'a CountersSnapshot,
+    /// What became of each hook.
+    pub probes: &'a [ProbeStatus],
+    /// When watching began, seconds since the epoch.
+    pub watching_since: f64,
+    /// The kernel's release.
+    pub kernel: &'a str,
+    /// This process.
+    pub process: Process,
+}
+
+/// Counters of the programs that stand for something that did not come out, and what `stage`
+/// calls them. Handshakes without a record are verdicts and not listed here.
+const LOSSES: [Counter; 10] = [
+    Counter::HandshakesLost,
+    Counter::ClosedLost,
+    Counter::WindowsLost,
+    Counter::SocketUnreadable,
+    Counter::SynackUnreadable,
+    Counter::SynackNotStored,
+    Counter::OpenTableFull,
+    Counter::WatchTableFull,
+    Counter::ListenersNotCounted,
+    Counter::EntryMissed,
+];
+
+/// Every metric.
+#[must_use]
+pub fn families(view: &View<'_>) -> Vec<Family> {
+    let mut all = handshakes(view);
+    all.extend(open(view));
+    all.extend(listeners(view));
+    all.extend(events(view));
+    all.extend(probes(view));
+    all.extend(about(view));
+    all
+}
+
+fn port_label(label: Cow<'static, str>) -> Labels {
+    vec![("local_port", label)]
+}
+
+/// Adds up by label, beginning with a zero for each.
+fn by_label<T: Default>(
+    ports: &PortLabels,
+    items: impl Iterator<Item = (u16, T)>,
+    add: impl Fn(&mut T, T),
+) -> BTreeMap<Cow<'static, str>, T> {
+    let mut sums: BTreeMap<_, T> = ports.all().map(|label| (label, T::default())).collect();
+    for (port, item) in items {
+        add(sums.entry(ports.label(port)).or_default(), item);
+    }
+    sums
+}
+
+/// One counter per port and member of `all`.
+fn per_port<T: Copy>(
+    view: &View<'_>,
+    family: Family,
+    (name, all): (&'static str, &[T]),
+    text: impl Fn(T) -> &'static str,
+    count: impl Fn(&Counts, T) -> u64,
+) -> Family {
+    let counts = view.books.ports().map(|(port, counts)| {
+        (
+            port,
+            all.iter()
+                .map(|member| count(counts, *member))
+                .collect::<Vec<_>>(),
+        )
+    });
+    let sums = by_label(view.ports, counts, |sum: &mut Vec<u64>, item| {
+        sum.resize(all.len(), 0);
+        for (sum, item) in sum.iter_mut().zip(item) {
+            *sum += item;
+        }
+    });
+    sums.into_iter().fold(family, |family, (port, sums)| {
+        let sums = sums.into_iter().chain(std::iter::repeat(0));
+        all.iter().zip(sums).fold(family, |family, (member, sum)| {
+            let labels = vec![("local_port", port.clone()), (name, text(*member).into())];
+            family.with(labels, sum as f64)
+        })
+    })
+}
+
+fn handshakes(view: &View<'_>) -> Vec<Family> {
+    vec![
+        per_port(
+            view,
+            Family::counter(
+                "tcpwnd_handshakes",
+                "Connections that left SYN_RECV, by the way they came about",
+            ),
+            ("path", Path::ALL),
+            Path::name,
+            |counts, path| counts.path(path),
+        ),
+        per_port(
+            view,
+            Family::counter(
+                "tcpwnd_window_scale_mismatches",
+                "Connections whose announced window scale is not the one in use",
+            ),
+            ("cause", MismatchCause::ALL),
+            MismatchCause::name,
+            |counts, cause| counts.mismatch(cause),
+        ),
+        per_port(
+            view,
+            Family::counter(
+                "tcpwnd_window_scale_lost",
+                "Connections without window scaling that could have had it",
+            ),
+            ("cause", LostCause::ALL),
+            LostCause::name,
+            |counts, cause| counts.scale_lost(cause),
+        ),
+        per_port(
+            view,
+            Family::counter(
+                "tcpwnd_window_scale_unverified",
+                "Connections without a verdict, for lack of evidence",
+            ),
+            ("cause", UnverifiedCause::ALL),
+            UnverifiedCause::name,
+            |counts, cause| counts.unverified(cause),
+        ),
+    ]
+}
+
+fn open(view: &View<'_>) -> Vec<Family> {
+    let sums = by_label(
+        view.ports,
+        view.flows.ports().into_iter(),
+        |sum: &mut OpenPort, item| {
+            sum.mismatched += item.mismatched;
+            sum.scale_lost += item.scale_lost;
+            sum.worst_shrink_factor = sum.worst_shrink_factor.max(item.worst_shrink_factor);
+            let lowest = [
+                sum.lowest_ceiling_bytes_per_second,
+                item.lowest_ceiling_bytes_per_second,
+            ];
+            sum.lowest_ceiling_bytes_per_second = lowest.into_iter().flatten().reduce(f64::min);
+        },
+    );
+    let gauge = |name, help, value: fn(&OpenPort) -> Option<f64>| {
+        sums.iter().fold(
+            Family::gauge(name, help),
+            |family, (port, sum)| match value(sum) {
+                Some(value) => family.with(port_label(port.clone()), value),
+                None => family,
+            },
+        )
+    };
+    vec![
+        gauge(
+            "tcpwnd_mismatched_connections",
+            "Open connections whose announced window scale is not the one in use",
+            |port| Some(port.mismatched as f64),
+        ),
+        gauge(
+            "tcpwnd_scale_lost_connections",
+            "Open connections without window scaling that could have had it",
+            |port| Some(port.scale_lost as f64),
+        ),
+        gauge(
+            "tcpwnd_worst_shrink_factor",
+            "How many times too small a window looks to its sender, on the worst open \
+             connection; 1 when none does",
+            |port| Some(port.worst_shrink_factor.max(1.0)),
+        ),
+        gauge(
+            "tcpwnd_lowest_throughput_ceiling_bytes_per_second",
+            "Throughput that the window allows on the worst open damaged connection; absent when \
+             there is none or its round-trip time is not known",
+            |port| port.lowest_ceiling_bytes_per_second,
+        ),
+        Family::gauge(
+            "tcpwnd_tracked_flows",
+            "Open damaged connections that are remembered",
+        )
+        .value(view.flows.len() as f64),
+        Family::gauge("tcpwnd_tracked_flows_limit", "Most that are remembered")
+            .value(view.flows.limit() as f64),
+    ]
+}
+
+/// The listeners of one label.
+#[derive(Clone, Copy, Default)]
+struct Listening {
+    sent: u64,
+    accepted: u64,
+    rejected: u64,
+    queue: Option<(u32, u32)>,
+}
+
+impl Listening {
+    fn add(&mut self, item: Self) {
+        self.sent += item.sent;
+        self.accepted += item.accepted;
+        self.rejected += item.rejected;
+        // Of several listeners the one whose queue is nearest to its limit.
+        let full = |queue: Option<(u32, u32)>| {
+            queue.map_or(-1.0, |(len, limit)| {
+                f64::from(len) / f64::from(limit.max(1))
+            })
+        };
+        if full(item.queue) > full(self.queue) {
+            self.queue = item.queue;
+        }
+    }
+}
+
+fn listeners(view: &View<'_>) -> Vec<Family> {
+    let slots = view.listeners.iter().map(|slot| {
+        let listening = Listening {
+            sent: slot.cookies_sent,
+            accepted: slot.cookies_accepted,
+            rejected: slot.cookies_rejected,
+            queue: Some((slot.accept_queue_len, slot.accept_queue_limit)),
+        };
+        (slot.key.port, listening)
+    });
+    let sums = by_label(view.ports, slots, Listening::add);
+    let fill = |family: Family, value: fn(&Listening) -> Option<f64>| {
+        sums.iter()
+            .fold(family, |family, (port, sum)| match value(sum) {
+                Some(value) => family.with(port_label(port.clone()), value),
+                None => family,
+            })
+    };
+    vec![
+        fill(
+            Family::counter(
+                "tcpwnd_syncookies_sent",
+                "SYN+ACKs that carried a SYN cookie",
+            ),
+            |l| Some(l.sent as f64),
+        ),
+        fill(
+            Family::counter(
+                "tcpwnd_syncookies_accepted",
+                "SYN cookies that became a connection",
+            ),
+            |l| Some(l.accepted as f64),
+        ),
+        fill(
+            Family::counter(
+                "tcpwnd_syncookies_rejected",
+                "ACKs whose SYN cookie was wrong",
+            ),
+            |l| Some(l.rejected as f64),
+        ),
+        fill(
+            Family::gauge(
+                "tcpwnd_accept_queue_length",
+                "Connections that waited to be accepted when the last SYN+ACK was built",
+            ),
+            |l| l.queue.map(|(len, _)| len.into()),
+        ),
+        fill(
+            Family::gauge(
+                "tcpwnd_accept_queue_limit",
+                "Most connections that may wait to be accepted, as of the last SYN+ACK",
+            ),
+            |l| l.queue.map(|(_, limit)| limit.into()),
+        ),
+    ]
+}
+
+fn events(view: &View<'_>) -> Vec<Family> {
+    let mut lost = Family::counter(
+        "tcpwnd_events_lost",
+        "What happened in the kernel and did not come out, by where it was lost",
+    );
+    for counter in LOSSES {
+        let labels = vec![("stage", counter.name().into())];
+        lost = lost.with(labels, view.counters.get(counter) as f64);
+    }
+    let stages = [
+        ("missed_runs", missed_handshakes(view.probes)),
+        ("flows_limit", view.flows.refused()),
+    ];
+    for (stage, count) in stages {
+        lost = lost.with(vec![("stage", stage.into())], count as f64);
+    }
+    vec![
+        Family::counter(
+            "tcpwnd_events_received",
+            "Records that came from the kernel programs",
+        )
+        .value(view.books.events_received() as f64),
+        lost,
+        Family::counter("tcpwnd_decode_errors", "Records that could not be decoded")
+            .value(view.books.decode_errors() as f64),
+    ]
+}
+
+/// Runs of the program that counts handshakes which the kernel skipped, as far as it can tell.
+#[must_use]
+pub fn missed_handshakes(probes: &[ProbeStatus]) -> u64 {
+    let state = probes
+        .iter()
+        .find(|status| status.probe == tcpwnd_common::Probe::SetState);
+    state.and_then(|status| status.missed).unwrap_or(0)
+}
+
+fn probes(view: &View<'_>) -> Vec<Family> {
+    let mut attached = Family::gauge("tcpwnd_probe_attached", "1 while the probe is attached");
+    let mut runs = Family::counter("tcpwnd_probe_runs", "Runs of the probe's programs");
+    let mut missed = Family::counter(
+        "tcpwnd_probe_missed_runs",
+        "Runs of the probe's programs that the kernel skipped; absent where it cannot tell",
+    );
+    for status in view.probes {
+        let probe = ("probe", Cow::Borrowed(status.probe.name()));
+        let mechanism = status
+            .mechanism
+            .map_or("none", crate::probes::Mechanism::name);
+        let labels = vec![probe.clone(), ("mechanism", mechanism.into())];
+        attached = attached.with(labels, f64::from(u8::from(status.attached)));
+        runs = runs.with(vec![probe.clone()], status.runs as f64);
+        if let Some(count) = status.missed {
+            missed = missed.with(vec![probe], count as f64);
+        }
+    }
+    vec![attached, runs, missed]
+}
+
+fn about(view: &View<'_>) -> Vec<Family> {
+    let process = view.process;
+    let whole = |value: Option<u64>| value.map(|value| value as f64);
+    vec![
+        Family::gauge(
+            "tcpwnd_watching_since_timestamp_seconds",
+            "When watching began: connections that are older were not seen",
+        )
+        .value(view.watching_since),
+        Family::gauge("tcpwnd_build_info", "What is running here; always 1").with(
+            vec![
+                ("version", env!("CARGO_PKG_VERSION").into()),
+                (
+                    "revision",
+                    option_env!("TCPWND_REVISION").unwrap_or("unknown").into(),
+                ),
+                ("kernel", view.kernel.to_owned().into()),
+                ("backend", "ring_buffer".into()),
+            ],
+            1.0,
+        ),
+        Family::counter("process_cpu_seconds", "Time that the process spent on CPUs")
+            .value(process.cpu_seconds),
+        Family::gauge("process_resident_memory_bytes", "Resident memory")
+            .value(whole(process.resident_bytes)),
+        Family::gauge("process_virtual_memory_bytes", "Virtual memory")
+            .value(whole(process.virtual_bytes)),
+        Family::gauge("process_start_time_seconds", "When the process started")
+            .value(process.start_time),
+        Family::gauge("process_threads", "Threads").value(whole(process.threads)),
+        Family::gauge("process_open_fds", "Open file descriptors").value(whole(process.open_fds)),
+        Family::gauge("process_max_fds", "Most file descriptors that may be open")
+            .value(whole(process.max_fds)),
+    ]
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;
