@@ -9,6 +9,8 @@ mod host;
 mod kernel;
 mod output;
 mod probes;
+#[cfg(test)]
+mod testing;
 mod transport;
 
 use std::process::ExitCode;

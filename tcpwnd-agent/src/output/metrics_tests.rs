@@ -1,1 +1,172 @@
+//! The whole of `/metrics`: against a golden text, and as promtool sees it.
+//!
+//! `TCPWND_BLESS=1 cargo test -p tcpwnd-agent metrics` writes the golden text anew.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use tcpwnd_common::{Counter, Probe};
+use tcpwnd_core::Engine;
+
+use super::{View, families};
+use crate::host::process::Process;
+use crate::output::exposition::{Format, encode};
+use crate::output::ports::PortLabels;
+use crate::probes::{CountersSnapshot, Mechanism, ProbeStatus};
+use crate::testing;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
+
+fn status(probe: Probe, mechanism: Option<Mechanism>, missed: Option<u64>) -> ProbeStatus {
+    ProbeStatus {
+        probe,
+        mechanism,
+        symbol: "",
+        attached: mechanism.is_some(),
+        reason: None,
+        runs: 12,
+        missed,
+    }
+}
+
+/// What a scrape says of `engine`, with a listener on port 9092 in each of two namespaces.
+fn scrape(
+    engine: &Engine,
+    filter: &[tcpwnd_common::PortRange],
+    process: Process,
+) -> Vec<super::Family> {
+    let mut ports = PortLabels::new(filter);
+    ports.see(9092);
+    families(&View {
+        ports: &ports,
+        books: engine.books(),
+        flows: engine.flows(),
+        listeners: &[testing::listener(9092, 1, 4), testing::listener(9092, 2, 3)],
+        counters: &CountersSnapshot::of(&[(Counter::HandshakesLost, 1), (Counter::EntryMissed, 2)]),
+        probes: &[
+            status(Probe::MakeSynack, Some(Mechanism::Fentry), Some(0)),
+            status(Probe::SetState, Some(Mechanism::RawTracepoint), Some(3)),
+            status(Probe::CookieV6Check, None, None),
+        ],
+        watching_since: 1_700_000_000.25,
+        kernel: "6.12.107-\"odd\"\\kernel",
+        process,
+    })
+}
+
+/// One sound connection, two with a mismatch, one of them on a port without a label.
+fn busy() -> Engine {
+    let mut engine = testing::engine();
+    for (local, remote, used) in [(9092, 1, 1), (9092, 2, 7), (80, 3, 2)] {
+        testing::ingest(&mut engine, &testing::handshake(local, remote, 1, used));
+    }
+    engine
+}
+
+fn text(engine: &Engine) -> String {
+    encode(scrape(engine, &[], Process::default()), Format::Text).unwrap()
+}
+
+#[test]
+fn text_is_the_golden_one() {
+    let text = text(&busy());
+    if std::env::var_os("TCPWND_BLESS").is_some() {
+        std::fs::write(GOLDEN, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(GOLDEN).unwrap());
+}
+
+#[test]
+fn figures_are_those_of_the_engine() {
+    let mut engine = busy();
+    let before = text(&engine);
+    for line in [
+        "tcpwnd_handshakes_total{local_port=\"9092\",path=\"normal\"} 1",
+        "tcpwnd_handshakes_total{local_port=\"9092\",path=\"cookie\"} 1",
+        "tcpwnd_window_scale_mismatches_total{local_port=\"9092\",cause=\"cookie_recomputed\"} 1",
+        "tcpwnd_window_scale_mismatches_total{local_port=\"other\",cause=\"cookie_recomputed\"} 1",
+        "tcpwnd_mismatched_connections{local_port=\"9092\"} 1",
+        "tcpwnd_worst_shrink_factor{local_port=\"9092\"} 64",
+        // 1,024 bytes every 200 ms.
+        "tcpwnd_lowest_throughput_ceiling_bytes_per_second{local_port=\"9092\"} 5120",
+        "tcpwnd_syncookies_sent_total{local_port=\"9092\"} 7",
+        "tcpwnd_events_lost_total{stage=\"missed_runs\"} 3",
+        "tcpwnd_events_lost_total{stage=\"handshakes_lost\"} 1",
+        "tcpwnd_watching_since_timestamp_seconds 1700000000.25",
+    ] {
+        assert!(
+            before.contains(&format!("{line}\n")),
+            "{line} is not in\n{before}"
+        );
+    }
+    let record = testing::handshake(9092, 2, 1, 7);
+    testing::ingest(&mut engine, &testing::closed(&record, 1_000_000));
+    let after = text(&engine);
+    assert!(
+        after.contains("tcpwnd_mismatched_connections{local_port=\"9092\"} 0\n"),
+        "{after}"
+    );
+    assert!(
+        after.contains("tcpwnd_worst_shrink_factor{local_port=\"9092\"} 1\n"),
+        "{after}"
+    );
+    assert!(
+        !after.contains("ceiling_bytes_per_second{local_port=\"9092\"}"),
+        "{after}"
+    );
+    let total = "mismatches_total{local_port=\"9092\",cause=\"cookie_recomputed\"} 1\n";
+    assert!(after.contains(total), "{after}");
+}
+
+#[test]
+fn every_series_of_a_known_port_begins_at_zero() {
+    let ports = [tcpwnd_common::PortRange {
+        first: 9092,
+        last: 9092,
+    }];
+    let text = encode(
+        scrape(&testing::engine(), &ports, Process::default()),
+        Format::Text,
+    )
+    .unwrap();
+    for line in [
+        "tcpwnd_handshakes_total{local_port=\"9092\",path=\"fast_open\"} 0",
+        "tcpwnd_window_scale_mismatches_total{local_port=\"9092\",cause=\"unknown\"} 0",
+        "tcpwnd_window_scale_lost_total{local_port=\"9092\",cause=\"disabled_here\"} 0",
+        "tcpwnd_window_scale_unverified_total{local_port=\"9092\",cause=\"no_record\"} 0",
+        "tcpwnd_scale_lost_connections{local_port=\"9092\"} 0",
+    ] {
+        assert!(
+            text.contains(&format!("{line}\n")),
+            "{line} is not in\n{text}"
+        );
+    }
+    assert!(!text.contains("other"), "{text}");
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    let text = encode(scrape(&busy(), &[], Process::read()), Format::Text).unwrap();
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = match promtool {
+        Ok(promtool) => promtool,
+        // Debian's package prometheus has it; the golden text was checked with it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => panic!("{error}"),
+    };
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert_eq!(String::from_utf8_lossy(&said), "");
+    assert!(output.status.success());
+}

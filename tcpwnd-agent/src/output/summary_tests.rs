@@ -1,1 +1,141 @@
+//! The summary as text and as JSON.
 
+use std::time::Duration;
+
+use tcpwnd_common::{Counter, Probe};
+use tcpwnd_core::books::KernelTotals;
+
+use super::{Hints, Summary, grouped};
+use crate::probes::{CountersSnapshot, Mechanism, ProbeStatus};
+use crate::testing;
+
+/// The summary of 3 sound and 2 damaged connections, of which the kernel says it counted `kernel`.
+fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::Engine, Hints) {
+    let mut engine = testing::engine();
+    let mut hints = Hints::default();
+    for (port, used) in [(1, 1), (2, 1), (3, 1), (4, 7), (5, 7)] {
+        let record = testing::handshake(9092, port, 1, used);
+        let mut finding = testing::finding(&mut engine, &record);
+        finding.watched &= finding.verdict.is_damaged();
+        hints.add(&finding);
+    }
+    let status = ProbeStatus {
+        probe: Probe::SetState,
+        mechanism: Some(Mechanism::RawTracepoint),
+        symbol: "inet_sock_set_state",
+        attached: true,
+        reason: None,
+        runs: 5,
+        missed,
+    };
+    let counters = CountersSnapshot::of(&[(Counter::Established, kernel.handshakes)]);
+    let summary = Summary::new(
+        engine.books().totals(kernel),
+        &[testing::listener(9092, 4_026_531_840, 2)],
+        vec![status],
+        &counters,
+    );
+    (summary, engine, hints)
+}
+
+const KERNEL: KernelTotals = KernelTotals {
+    handshakes: 5,
+    sent: 5,
+    lost: 0,
+};
+
+#[test]
+fn text_says_what_was_seen_and_what_to_do() {
+    let (summary, engine, hints) = summary(KERNEL, Some(0));
+    let doubts = summary.doubts(5);
+    assert_eq!(doubts, [""; 0]);
+    let text = summary.text(
+        engine.books(),
+        Duration::from_millis(90_400),
+        &hints,
+        &doubts,
+    );
+    let expected = "
+damaged connections: 2 with a wrong window scale
+5 handshakes in 1m 30s: 3 ok, 2 mismatch (cookie_recomputed 2)
+listener :9092: backlog limit 50, 2 of 5 handshakes took the cookie path
+windows: seen on the wire of 0 of 2 damaged connections
+what to do, in this order:
+  1. reconnect the damaged clients: ";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(text.contains("  2. make the listen queue longer"), "{text}");
+    assert!(
+        text.contains("  4. socket.receive.buffer.bytes=-1"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  5. a kernel whose cookie path respects SO_RCVBUF"),
+        "{text}"
+    );
+    assert!(!text.contains("timestamps"), "{text}");
+}
+
+#[test]
+fn doubts_name_each_loss() {
+    let lost = KernelTotals {
+        handshakes: 8,
+        sent: 5,
+        lost: 3,
+    };
+    let doubts = summary(lost, Some(0)).0.doubts(0);
+    assert_eq!(doubts.len(), 1, "{doubts:?}");
+    assert!(
+        doubts[0].contains("3 handshakes found no room in the ring buffer"),
+        "{doubts:?}"
+    );
+
+    let doubts = summary(KERNEL, Some(4)).0.doubts(0);
+    assert!(
+        doubts[0].starts_with("4 changes of state were skipped"),
+        "{doubts:?}"
+    );
+
+    let gone = KernelTotals {
+        handshakes: 6,
+        sent: 6,
+        lost: 0,
+    };
+    let doubts = summary(gone, None).0.doubts(0);
+    assert!(
+        doubts[0].starts_with("the books do not balance"),
+        "{doubts:?}"
+    );
+
+    let doubts = summary(KERNEL, None).0.doubts(1000);
+    assert!(
+        doubts[0].starts_with("5 handshakes were judged, fewer than the 1,000"),
+        "{doubts:?}"
+    );
+}
+
+#[test]
+fn json_has_the_fields_of_the_schema() {
+    let (summary, ..) = summary(KERNEL, None);
+    let json = serde_json::to_value(&summary).unwrap();
+    assert_eq!(json["handshakes"], 5);
+    assert_eq!(json["mismatch"], 2);
+    assert_eq!(json["balanced"], true);
+    assert_eq!(json["lost"]["transport"], 0);
+    assert_eq!(json["paths"]["cookie"], 2);
+    assert_eq!(json["causes"]["cookie_recomputed"], 2);
+    assert_eq!(json["listeners"][0]["addr"], "::");
+    assert_eq!(json["listeners"][0]["accept_queue"]["limit"], 50);
+    assert_eq!(json["probes"][0]["probe"], "inet_sock_set_state");
+    assert_eq!(json["probes"][0]["mechanism"], "raw_tracepoint");
+    assert!(json["probes"][0]["missed"].is_null());
+    assert_eq!(json["counters"]["established"], 5);
+    assert_eq!(json["exit_code"], 0);
+}
+
+#[test]
+fn numbers_are_grouped_by_three() {
+    assert_eq!(grouped(0), "0");
+    assert_eq!(grouped(999), "999");
+    assert_eq!(grouped(1950), "1,950");
+    assert_eq!(grouped(1_234_567), "1,234,567");
+}

@@ -20,6 +20,19 @@ pub struct CountersSnapshot {
 }
 
 impl CountersSnapshot {
+    /// A snapshot with these values and zero for all others.
+    #[cfg(test)]
+    pub fn of(values: &[(Counter, u64)]) -> Self {
+        let mut snapshot = Self {
+            runs: [0; PROBE_COUNT],
+            counts: [0; COUNTER_COUNT],
+        };
+        for (counter, value) in values {
+            snapshot.counts[*counter as usize] = *value;
+        }
+        snapshot
+    }
+
     /// Runs of the programs of `probe`.
     #[must_use]
     pub const fn runs(&self, probe: Probe) -> u64 {

@@ -1,0 +1,156 @@
+//! Records as the programs would send them, for tests of what comes after.
+
+use tcpwnd_common::{
+    ABI_VERSION, ClosedRecord, FlowKey, HandshakeRecord, Header, Inputs, Kind, ListenerKey,
+    ListenerSlot, Outcome, TcpOptions, child_flags, handshake_flags, synack_flags,
+};
+use tcpwnd_core::Engine;
+use tcpwnd_core::engine::{Observation, Settings};
+use tcpwnd_core::findings::Finding;
+
+use crate::commands::session::FLOW_LIMIT;
+
+/// When watching began, nanoseconds of CLOCK_MONOTONIC.
+pub const SINCE_NS: u64 = 1_000_000_000_000;
+
+/// An engine that has watched for long.
+pub fn engine() -> Engine {
+    Engine::new(Settings {
+        watching_since_ktime_ns: SINCE_NS,
+        flow_limit: FLOW_LIMIT,
+    })
+}
+
+/// A record of a connection from 10.9.0.2 that took the cookie path where `advertised` differs
+/// from `used`, and the normal path otherwise. Its smoothed round-trip time is 200 ms.
+pub fn handshake(local_port: u16, remote_port: u16, advertised: u8, used: u8) -> HandshakeRecord {
+    // SAFETY: integers and arrays of them: all zero is a value of each.
+    let mut record: HandshakeRecord = unsafe { std::mem::zeroed() };
+    record.header = header(Kind::Handshake, size_of::<HandshakeRecord>());
+    record.flow = flow(local_port, remote_port);
+    record.record_found = 1;
+    record.child.snd_una = 1001;
+    record.child.rcv_wnd = 65_536;
+    record.child.srtt_us8 = 8 * 200_000;
+    record.child.rcv_wscale = used;
+    record.child.snd_wscale = 7;
+    record.child.flags = child_flags::WSCALE_OK
+        | child_flags::TRACKED
+        | child_flags::WATCHED
+        | child_flags::COMPLETE;
+    record.child.outcome = Outcome::Established as u8;
+    record.child.sysctl_window_scaling = 1;
+    let handshake = &mut record.handshake;
+    handshake.synacks = 1;
+    handshake.first.isn = 1000;
+    handshake.first.ktime_ns = record.header.ktime_ns - 200_000_000;
+    handshake.first.rcv_wscale = advertised;
+    handshake.first.snd_wscale = 7;
+    handshake.first.flags = synack_flags::WSCALE_OK;
+    handshake.first.options = window_scale(advertised);
+    handshake.syn = window_scale(7);
+    handshake.ack.snd_una = 1001;
+    handshake.ack.options.present = 1;
+    if advertised != used {
+        handshake.first.flags |= synack_flags::COOKIE;
+        handshake.flags = handshake_flags::COOKIE_ACCEPTED;
+        handshake.inputs = inputs();
+        handshake.cookie_inputs = inputs();
+    }
+    record
+}
+
+/// The end of the connection of `record`, `after_ns` later.
+pub fn closed(record: &HandshakeRecord, after_ns: u64) -> ClosedRecord {
+    // SAFETY: as above.
+    let mut closed: ClosedRecord = unsafe { std::mem::zeroed() };
+    closed.header = header(Kind::Closed, size_of::<ClosedRecord>());
+    closed.header.ktime_ns = record.header.ktime_ns + after_ns;
+    closed.flow = record.flow;
+    closed.established_ktime_ns = record.header.ktime_ns;
+    closed
+}
+
+/// A listener with a full queue and as many cookies as given.
+pub fn listener(port: u16, netns: u32, cookies: u64) -> ListenerSlot {
+    ListenerSlot {
+        key: ListenerKey {
+            addr: [0; 16],
+            netns,
+            port,
+            reserved: 0,
+        },
+        synacks: cookies + 10,
+        cookies_sent: cookies,
+        cookies_valid: cookies,
+        cookies_rejected: 1,
+        cookies_accepted: cookies,
+        accept_queue_len: 51,
+        accept_queue_limit: 50,
+    }
+}
+
+/// What the engine makes of a record.
+pub fn ingest<T: Copy>(engine: &mut Engine, record: &T) -> Observation {
+    // SAFETY: records have no padding (asserted in tcpwnd-common), so every byte is initialised.
+    let bytes = unsafe {
+        std::slice::from_raw_parts(std::ptr::from_ref(record).cast::<u8>(), size_of::<T>())
+    };
+    engine.ingest(bytes).unwrap()
+}
+
+/// The finding that the engine makes of a handshake.
+pub fn finding(engine: &mut Engine, record: &HandshakeRecord) -> Finding {
+    match ingest(engine, record) {
+        Observation::Handshake(finding) => *finding,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn header(kind: Kind, len: usize) -> Header {
+    Header {
+        version: ABI_VERSION,
+        kind: kind as u16,
+        len: u32::try_from(len).unwrap(),
+        ktime_ns: SINCE_NS + 3_600_000_000_000,
+    }
+}
+
+fn flow(local_port: u16, remote_port: u16) -> FlowKey {
+    let mapped = |last| {
+        std::net::Ipv4Addr::new(10, 9, 0, last)
+            .to_ipv6_mapped()
+            .octets()
+    };
+    FlowKey {
+        local_addr: mapped(1),
+        remote_addr: mapped(2),
+        netns: 4_026_531_840,
+        bound_ifindex: 0,
+        local_port,
+        remote_port,
+    }
+}
+
+fn window_scale(shift: u8) -> TcpOptions {
+    let mut options = TcpOptions {
+        len: 4,
+        present: 1,
+        window: 64_240,
+        bytes: [0; 40],
+    };
+    options.bytes[..4].copy_from_slice(&[1, 3, 3, shift]);
+    options
+}
+
+fn inputs() -> Inputs {
+    // SAFETY: as above.
+    let mut inputs: Inputs = unsafe { std::mem::zeroed() };
+    inputs.rcvbuf = 204_800;
+    inputs.userlocks = 2;
+    inputs.tcp_rmem_max = 6_291_456;
+    inputs.sysctl_window_scaling = 1;
+    inputs.complete = 1;
+    inputs.present = 1;
+    inputs
+}
