@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::agent::{Caps, Launch, Mechanism};
 use crate::broker::Broker;
 use crate::client::Client;
+use crate::demo;
 use crate::scenarios::{self, ALL, Bench, Depth, Format};
 use crate::socket::ListenOptions;
 
@@ -45,6 +46,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         count: u32,
     },
+    /// Shows a damaged connection, what tcpwnd says of it, and the remedy.
+    Demo,
     /// Lists and plays scenarios.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
@@ -104,6 +107,7 @@ fn dispatch(command: Command) -> Result<bool> {
                 ..ListenOptions::default()
             })
         }
+        Command::Demo => demo::run().map(|()| true),
         Command::Client {
             server,
             size,

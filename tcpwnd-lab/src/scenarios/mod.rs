@@ -31,6 +31,7 @@ mod two_synacks;
 mod without_cookies;
 
 pub use bench::{Bench, Unsupported};
+pub use open_now::free_address;
 pub use run::{Format, run};
 
 use anyhow::Result;

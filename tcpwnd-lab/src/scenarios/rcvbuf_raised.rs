@@ -4,52 +4,34 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, compare};
 use super::stage::{COOKIES, PORT};
+use crate::agent::Report;
 use crate::broker::Broker;
-use crate::client::{Client, Visit};
+use crate::client::Visit;
+use crate::held;
 use crate::net::{Pair, PairOptions};
 use crate::socket::ListenOptions;
-use crate::witness::{self, Tcpdump};
 
 /// Time that a packet takes in each direction: within it, the change has to be made.
 const DELAY: Duration = Duration::from_millis(250);
-
-/// Attempts at making the change in time.
-const ATTEMPTS: usize = 5;
 
 pub fn play(bench: &Bench) -> Result<String> {
     let pair = Pair::new(PairOptions { delay: DELAY })?;
     for (name, value) in COOKIES {
         pair.server.set(name, value)?;
     }
-    for _ in 0..ATTEMPTS {
-        let broker = Broker::start(&pair.server, &ListenOptions::default())?;
-        let change = || broker.set_receive_buffer(16 << 20);
-        if let Some(detail) = attempt(bench, &pair, &broker, change)? {
-            return Ok(detail);
-        }
-    }
-    bail!("the change was never made in time")
-}
-
-/// One connection with the change; none when the ACK was faster.
-fn attempt(
-    bench: &Bench,
-    pair: &Pair,
-    broker: &Broker,
-    change: impl FnOnce() -> Result<()>,
-) -> Result<Option<String>> {
-    let mut wire = Tcpdump::start(&pair.server, "eth0")?;
+    let listen = ListenOptions::default();
+    let broker = Broker::start(&pair.server, &listen)?;
     let mut agent = bench.trace()?;
-    let (mut client, in_time) = connect_with(pair, &mut wire, change)?;
-    let accepted = broker.wait_accepted(1)?;
-    if !in_time {
-        return Ok(None);
-    }
+    let to = SocketAddr::new(Pair::SERVER_V4, PORT);
+    let change = || broker.set_receive_buffer(16 << 20);
+    let undo = || broker.set_receive_buffer(listen.receive_buffer.unwrap_or_default());
+    let mut client = held::connect(&pair, to, change, undo)?;
     let address = client.address()?;
+    let accepted = broker.wait_accepted_from(address)?;
     let mut believed = Vec::new();
     for _ in 0..4 {
         client.request(100)?;
@@ -63,9 +45,14 @@ fn attempt(
     agent.wait_handshakes(1)?;
     agent.wait_kind("window", 2)?;
     let report = agent.finish()?;
-    report.expect_all(1, "mismatch", "cookie", Some("cookie_recomputed"))?;
-    compare(&report, PORT, &accepted, &[visit])?;
+    compare(&report, PORT, &[accepted], &[visit])?;
+    check(&report, address, &believed)
+}
+
+/// The finding is right, and so are the windows: they are what the client's stack believes.
+fn check(report: &Report, address: SocketAddr, believed: &[u32]) -> Result<String> {
     let finding = report.of(address)?;
+    finding.expect("mismatch", "cookie", Some("cookie_recomputed"))?;
     let damage = finding
         .receive
         .as_ref()
@@ -88,29 +75,10 @@ fn attempt(
             report.windows
         );
     }
-    Ok(Some(format!(
+    Ok(format!(
         "mismatch {:?} to {:?}; the client sees {} bytes, as reported",
         finding.advertised(),
         finding.used(),
         believed[0]
-    )))
-}
-
-/// Connects, makes the change after the SYN+ACK, and says whether it was done before the ACK.
-fn connect_with(
-    pair: &Pair,
-    wire: &mut Tcpdump,
-    change: impl FnOnce() -> Result<()>,
-) -> Result<(Client, bool)> {
-    let valid = || witness::counter(&pair.server, "TcpExt", "SyncookiesRecv");
-    let before = valid()?;
-    std::thread::scope(|scope| {
-        let to = SocketAddr::new(Pair::SERVER_V4, PORT);
-        let connecting = scope.spawn(move || Client::connect(&pair.client, to));
-        wire.synacks(1)?;
-        change()?;
-        let in_time = valid()? == before;
-        let client = connecting.join().ok().context("the client panicked")??;
-        Ok((client, in_time))
-    })
+    ))
 }
