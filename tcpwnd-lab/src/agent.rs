@@ -160,25 +160,21 @@ impl Agent {
     }
 
     fn wait_ready(&mut self, ready: &Path) -> Result<()> {
-        let result = wait::until_true(START, "tcpwnd to attach its probes", || {
-            if ready.exists() {
-                return Ok(true);
-            }
-            match self
+        let attached = wait::until_true(START, "tcpwnd to attach its probes", || {
+            let ended = self
                 .child
                 .try_wait()
-                .context("failed to look after tcpwnd")?
-            {
-                None => Ok(false),
-                Some(status) => bail!("tcpwnd ended at once ({status}): {}", self.said()),
+                .context("failed to look after tcpwnd")?;
+            match ended {
+                None => Ok(ready.exists()),
+                Some(status) => bail!("tcpwnd ended at once ({status})"),
             }
         });
-        if result.is_err() {
+        attached.or_else(|error| {
             // Its standard error ends with it, and is wanted in the message.
             self.kill()?;
-            return result.with_context(|| self.said());
-        }
-        result
+            bail!("{error:#}: {}", self.said().trim_end())
+        })
     }
 
     /// Everything it wrote to standard error, once it has ended.
