@@ -91,10 +91,7 @@ pub(super) fn of(
     }
 }
 
-/// The peer's first scaled window as this host computes it, bytes.
-///
-/// It is the ACK's; the socket takes it in only after it became established, so that its
-/// `snd_wnd` is too early to ask (`tcp_rcv_state_process`, net/ipv4/tcp_input.c, 5.10).
+/// The peer's first scaled window as this host computes it, bytes: the ACK's.
 fn first_window(paired: &Paired<'_>, send: &Direction) -> Option<u64> {
     paired.ack?;
     Some(u64::from(paired.ack_window) << send.used.unwrap_or(0))
