@@ -68,7 +68,7 @@ impl Host {
     /// Looks at /proc and /sys.
     #[must_use]
     pub fn read() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
         let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").ok();
         Self {
             effective: effective(&status),

@@ -3,8 +3,6 @@
 //! Constraint: everything is loaded before anything is attached, so that little time passes
 //! between the first hook and the last; and whatever fails, nothing stays attached.
 
-use std::os::fd::AsFd as _;
-
 use aya::{Btf, Ebpf};
 use tcpwnd_common::{ListenerSlot, Probe};
 

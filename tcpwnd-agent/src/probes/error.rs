@@ -29,7 +29,7 @@ pub enum AttachError {
         reason: String,
         /// What aya said.
         #[source]
-        source: EbpfError,
+        source: Box<EbpfError>,
     },
     /// The object in this binary lacks a part: the agent and its programs do not fit together.
     #[error("this build is broken: its kernel programs have no {0}")]
@@ -51,7 +51,7 @@ pub enum AttachError {
         verifier_log: String,
         /// What aya said to the last.
         #[source]
-        source: ProgramError,
+        source: Box<ProgramError>,
     },
     /// A map could not be mapped into memory, or not be watched.
     #[error("failed to map {map}: {error}")]
@@ -83,7 +83,7 @@ impl AttachError {
         Self::Refused {
             message,
             verifier_log,
-            source,
+            source: Box::new(source),
         }
     }
 

@@ -250,12 +250,20 @@ fn failure(verb: &str, way: Candidate, error: &ProgramError, host: &Host) -> Str
     )
 }
 
+/// How the lines begin that the verifier adds at the end whatever happened.
+const STATISTICS: [&str; 4] = [
+    "processed ",
+    "verification time ",
+    "stack depth ",
+    "subprog ",
+];
+
 /// The verifier's last word, in brackets; its whole log is for `-vv`.
 fn verdict(log: &str) -> String {
     log.lines()
         .rev()
         .map(str::trim)
-        .find(|line| !line.is_empty() && !line.starts_with("processed "))
+        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|begin| line.starts_with(begin)))
         .map(|line| format!(" (the verifier says: {line})"))
         .unwrap_or_default()
 }
@@ -349,7 +357,8 @@ mod tests {
 
     #[test]
     fn the_verifiers_last_word_is_found() {
-        let log = "0: R1=ctx\ninvalid mem access 'scalar'\nprocessed 9 insns (limit 1000000)\n\n";
+        let log = "0: R1=ctx\ninvalid mem access 'scalar'\nverification time 9 usec\n\
+                   stack depth 0\nsubprog 0 (a) main insns_self 0\nprocessed 9 insns (limit 1)\n\n";
         assert_eq!(
             verdict(log),
             " (the verifier says: invalid mem access 'scalar')"

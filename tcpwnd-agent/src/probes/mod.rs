@@ -77,3 +77,6 @@ pub struct Settings {
     /// BTF to take offsets from instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
 }
+
+#[cfg(test)]
+mod vm_tests;

@@ -72,10 +72,11 @@ pub fn load(
         .load(OBJECT)
         .map_err(|source| refused(source, host))?;
     let ring = ring(&mut ebpf)?;
-    let counters = array(&mut ebpf, "COUNTERS")?;
-    let counters = Counters::new(counters.fd().as_fd(), cpus).map_err(mapping("COUNTERS"))?;
-    let slots = array(&mut ebpf, "LISTENER_SLOTS")?;
-    let listeners = Listeners::new(slots.fd().as_fd(), LISTENER_SLOTS as usize)
+    // Their maps stay with the programs: those refer to them by descriptor until they are loaded.
+    let counters =
+        Counters::new(array(&ebpf, "COUNTERS")?.fd().as_fd(), cpus).map_err(mapping("COUNTERS"))?;
+    let slots = LISTENER_SLOTS as usize;
+    let listeners = Listeners::new(array(&ebpf, "LISTENER_SLOTS")?.fd().as_fd(), slots)
         .map_err(mapping("LISTENER_SLOTS"))?;
     Ok(Loaded {
         ebpf,
@@ -99,8 +100,8 @@ fn ring(ebpf: &mut Ebpf) -> Result<Ring, AttachError> {
     Ring::new(buffer).map_err(mapping("EVENTS"))
 }
 
-fn array(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, AttachError> {
-    match ebpf.take_map(name) {
+fn array<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a MapData, AttachError> {
+    match ebpf.map(name) {
         Some(Map::Array(data)) => Ok(data),
         _ => Err(AttachError::Incomplete(name)),
     }
@@ -122,6 +123,6 @@ fn refused(source: EbpfError, host: &Host) -> AttachError {
     AttachError::Object {
         what,
         reason,
-        source,
+        source: Box::new(source),
     }
 }

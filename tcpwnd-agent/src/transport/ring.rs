@@ -29,7 +29,10 @@ impl Ring {
     ///
     /// Outside of a tokio runtime with I/O enabled.
     pub fn new(buffer: RingBuf<MapData>) -> io::Result<Self> {
-        let buffer = AsyncFd::with_interest(buffer, Interest::READABLE)?;
+        // SAFETY: the descriptor is that of the map, which the ring owns and never exchanges; the
+        // ring stays inside of the registration, which ends before the ring is dropped.
+        let buffer = unsafe { AsyncFd::register_with_interest(buffer, Interest::READABLE) }
+            .map_err(|error| error.into_parts().1)?;
         Ok(Self { buffer })
     }
 

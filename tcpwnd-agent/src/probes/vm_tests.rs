@@ -1,0 +1,306 @@
+//! The programs on a real kernel. These need root and a kernel with kprobes, so they run in a VM:
+//! build the test binary static, add it to `cargo xtask vm exec`, and run it there with
+//! `--ignored --test-threads 1 vm_tests`.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+
+use tcpwnd_common::{ABI_VERSION, Config, Counter, HandshakeRecord, Kind, Outcome, Probe};
+
+use super::{Attached, Mechanism, MechanismChoice, Settings, attach};
+use crate::kernel::features::{Features, Support};
+use crate::kernel::preflight::{Capability, Host};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+fn settings(mechanism: MechanismChoice) -> Settings {
+    Settings {
+        config: Config::ALL,
+        mechanism,
+        ring_bytes: 1 << 20,
+        handshakes: 4096,
+        btf: None,
+    }
+}
+
+/// Makes `number` connections over loopback, each with an exchange both ways.
+fn connect(address: IpAddr, number: usize) -> u16 {
+    let listener = TcpListener::bind(SocketAddr::new(address, 0)).unwrap();
+    let local = listener.local_addr().unwrap();
+    for _ in 0..number {
+        let mut client = TcpStream::connect(local).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"ping").unwrap();
+        let mut buffer = [0; 4];
+        server.read_exact(&mut buffer).unwrap();
+        server.write_all(b"pong").unwrap();
+        client.read_exact(&mut buffer).unwrap();
+    }
+    local.port()
+}
+
+fn kind(record: &[u8]) -> Kind {
+    assert_eq!(u16::from_ne_bytes([record[0], record[1]]), ABI_VERSION);
+    Kind::try_from(u16::from_ne_bytes([record[2], record[3]])).unwrap()
+}
+
+/// Runs `body` where rings can be registered.
+fn in_runtime<T>(body: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(body)
+}
+
+fn mechanism_of(attached: &Attached, probe: Probe) -> Option<Mechanism> {
+    let status = attached.status();
+    status
+        .iter()
+        .find(|status| status.probe == probe)
+        .unwrap()
+        .mechanism
+}
+
+fn every_connection_comes_out(choice: MechanismChoice, expected: Mechanism) {
+    in_runtime(async {
+        let mut attached = attach(&settings(choice)).unwrap();
+        let mut ring = attached.take_events().unwrap();
+        let ports = [connect(V4, 60), connect(V6, 40)];
+        let mut handshakes = 0;
+        while handshakes < 100 {
+            ring.batch(|record| {
+                assert_eq!(kind(record), Kind::Handshake);
+                assert_eq!(record.len(), size_of::<HandshakeRecord>());
+                handshakes += 1;
+            })
+            .await
+            .unwrap();
+        }
+        attached.detach();
+        assert_eq!(ring.drain(|_| ()), 0);
+        let counters = attached.counters();
+        for probe in [Probe::MakeSynack, Probe::RcvStateProcess, Probe::SetState] {
+            assert!(counters.runs(probe) >= 100, "{}", probe.name());
+        }
+        assert_eq!(counters.get(Counter::Established), 100);
+        assert_eq!(counters.get(Counter::HandshakesSent), 100);
+        assert_eq!(counters.get(Counter::NoRecord), 0);
+        for (port, synacks) in ports.into_iter().zip([60, 40]) {
+            let listeners = attached.listeners();
+            let slot = listeners.iter().find(|slot| slot.key.port == port);
+            assert_eq!(slot.unwrap().synacks, synacks, "port {port}");
+        }
+        for status in attached.status() {
+            println!("{status:?}");
+            assert!(!status.attached);
+            assert_eq!(status.reason, None);
+            match status.probe {
+                Probe::SetState => {
+                    assert_eq!(status.mechanism, Some(Mechanism::RawTracepoint));
+                }
+                _ => assert_eq!(status.mechanism, Some(expected)),
+            }
+        }
+        println!("degradations: {:?}", attached.degradations());
+    });
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn every_connection_comes_out_with_fentry() {
+    every_connection_comes_out(MechanismChoice::Fentry, Mechanism::Fentry);
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn every_connection_comes_out_with_kprobes() {
+    every_connection_comes_out(MechanismChoice::Kprobe, Mechanism::Kprobe);
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn the_window_probe_runs_only_while_something_is_watched() {
+    for choice in [MechanismChoice::Fentry, MechanismChoice::Kprobe] {
+        in_runtime(async {
+            let mut settings = settings(choice);
+            settings.config.confirm = 1;
+            let mut attached = attach(&settings).unwrap();
+            let runs = |attached: &Attached| attached.counters().runs(Probe::SelectWindow);
+            let is_attached = |attached: &Attached| {
+                let status = attached.status();
+                let window = status.iter().find(|s| s.probe == Probe::SelectWindow);
+                window.unwrap().attached
+            };
+            connect(V4, 5);
+            assert_eq!((runs(&attached), is_attached(&attached)), (0, false));
+            for _ in 0..2 {
+                attached.watch_window(true).unwrap();
+            }
+            assert!(is_attached(&attached));
+            connect(V4, 5);
+            let seen = runs(&attached);
+            assert!(seen > 0);
+            attached.watch_window(false).unwrap();
+            connect(V4, 5);
+            assert_eq!((runs(&attached), is_attached(&attached)), (seen, false));
+            attached.watch_window(true).unwrap();
+            connect(V4, 5);
+            assert!(runs(&attached) > seen);
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn without_confirmation_there_is_no_window_probe() {
+    in_runtime(async {
+        let mut attached = attach(&settings(MechanismChoice::Auto)).unwrap();
+        attached.watch_window(true).unwrap();
+        let status = attached.status();
+        assert!(!status.iter().any(|s| s.probe == Probe::SelectWindow));
+    });
+}
+
+/// Names of the programs that the kernel has, as far as they can be ours.
+fn programs() -> Vec<String> {
+    aya::programs::loaded_programs()
+        .filter_map(|program| program.ok()?.name_as_str().map(str::to_owned))
+        // The kernel keeps 15 characters of a name.
+        .filter(|name| {
+            super::table::HOOKS[0].fentry[0].starts_with(name.as_str())
+                || super::table::HOOKS[0].kprobe[0].starts_with(name.as_str())
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn nothing_remains_when_it_is_dropped_or_fails() {
+    in_runtime(async {
+        let attached = attach(&settings(MechanismChoice::Auto)).unwrap();
+        assert_eq!(programs().len(), 1);
+        drop(attached);
+        // The kernel frees programs some time after the last reference went.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        assert_eq!(programs(), Vec::<String>::new());
+    });
+}
+
+/// Leaves this thread only the capabilities in `keep`.
+fn keep_capabilities(keep: u64) {
+    let header = [0x2008_0522_u32, 0];
+    let data: [u32; 6] = [
+        keep as u32,
+        keep as u32,
+        0,
+        (keep >> 32) as u32,
+        (keep >> 32) as u32,
+        0,
+    ];
+    // SAFETY: header and data have the layout of capset(2)'s version 3.
+    let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+    assert_eq!(done, 0);
+    assert_eq!(Host::read().effective, Some(keep));
+}
+
+const SERVICE: u64 = 1 << Capability::Bpf as u8 | 1 << Capability::Perfmon as u8;
+
+#[test]
+#[ignore = "needs a VM"]
+fn the_services_capabilities_are_enough_for_fentry() {
+    crate::kernel::preflight::lift_memlock_limit();
+    keep_capabilities(SERVICE);
+    every_connection_comes_out(MechanismChoice::Fentry, Mechanism::Fentry);
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn auto_takes_fentry_with_the_services_capabilities() {
+    crate::kernel::preflight::lift_memlock_limit();
+    keep_capabilities(SERVICE);
+    in_runtime(async {
+        let attached = attach(&settings(MechanismChoice::Auto)).unwrap();
+        let mechanism = mechanism_of(&attached, Probe::MakeSynack);
+        assert_eq!(mechanism, Some(Mechanism::Fentry));
+    });
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn debians_refusal_of_kprobes_is_explained() {
+    crate::kernel::preflight::lift_memlock_limit();
+    keep_capabilities(SERVICE);
+    in_runtime(async {
+        let outcome = attach(&settings(MechanismChoice::Kprobe));
+        if Host::read().perf_event_paranoid.unwrap_or(2) <= 2 {
+            outcome.map(drop).unwrap();
+            return;
+        }
+        let Err(error) = outcome else {
+            panic!("kprobes were attached");
+        };
+        assert_eq!(
+            error.to_string(),
+            "failed to attach kprobe tcp_make_synack: permission denied: \
+             kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN (or use --mechanism \
+             fentry)"
+        );
+        assert_eq!(programs(), Vec::<String>::new());
+    });
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn without_capabilities_the_missing_ones_are_named() {
+    keep_capabilities(0);
+    in_runtime(async {
+        let Err(error) = attach(&settings(MechanismChoice::Auto)) else {
+            panic!("it was attached");
+        };
+        println!("{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("CAP_BPF and CAP_PERFMON are missing")
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn the_kernels_features_are_recognised() {
+    let features = Features::probe(&Host::read());
+    println!("{features:?}");
+    for support in [
+        features.ring_buffer,
+        features.raw_tracepoint,
+        features.fentry,
+        features.kprobe,
+    ] {
+        assert_eq!(support, Support::Supported);
+    }
+    keep_capabilities(0);
+    let features = Features::probe(&Host::read());
+    println!("{features:?}");
+    assert!(matches!(features.fentry, Support::Forbidden(_)));
+    assert!(matches!(features.ring_buffer, Support::Forbidden(_)));
+}
+
+#[test]
+#[ignore = "needs a VM"]
+fn a_connection_that_left_syn_recv_has_its_outcome() {
+    in_runtime(async {
+        let mut attached = attach(&settings(MechanismChoice::Auto)).unwrap();
+        connect(V6, 1);
+        attached.detach();
+        let mut outcomes = Vec::new();
+        let at = std::mem::offset_of!(HandshakeRecord, child)
+            + std::mem::offset_of!(tcpwnd_common::Child, outcome);
+        attached.take_events().unwrap().drain(|record| {
+            outcomes.push(Outcome::try_from(record[at]).unwrap());
+        });
+        assert_eq!(outcomes, [Outcome::Established]);
+    });
+}
