@@ -207,3 +207,34 @@ fn unverified_causes_are_told_apart_in_the_books() {
     assert_eq!(all.unverified(UnverifiedCause::StaleRecord), 1);
     assert_eq!((all.unverifieds(), all.unexplained()), (1, 1));
 }
+
+/// Records that are right but for a few bytes get far; whatever they say, each is counted once.
+#[test]
+fn damaged_records_are_counted_once_whatever_they_say() {
+    let mut numbers = Random(3);
+    let mut engine = engine();
+    let kinds = [healthy(), cookie(1, 7), cookie(10, 8)];
+    let mut sent = 0;
+    for round in 0..20_000_u64 {
+        let mut bytes = bytes_of(&kinds[(round % 3) as usize]);
+        for _ in 0..=numbers.next() % 3 {
+            // Behind the header, which says that it is a handshake.
+            let at = 16 + (numbers.next() % (bytes.len() as u64 - 16)) as usize;
+            bytes[at] = numbers.next() as u8;
+        }
+        let _ = engine.ingest(&bytes);
+        sent += 1;
+    }
+    let totals = engine.books().totals(kernel(sent, 0));
+    assert!(totals.balanced, "{totals:?}");
+    // The bytes that were changed mattered, and did not always.
+    for count in [
+        totals.ok,
+        totals.mismatch,
+        totals.unverified,
+        totals.lost.decode,
+    ] {
+        assert!(count > 100, "{totals:?}");
+    }
+    assert!(engine.flows().len() <= engine.flows().limit());
+}

@@ -6,7 +6,7 @@ mod flows;
 use super::*;
 use crate::books::{Gate, KernelTotals};
 use crate::detect::window_scale::{MismatchCause, Path, UnverifiedCause, Verdict};
-use crate::fixture::{SINCE, bytes_of, closed, cookie, healthy, unscaled, window};
+use crate::fixture::{Random, SINCE, bytes_of, closed, cookie, healthy, unscaled, window};
 use tcpwnd_common::Outcome;
 
 fn engine() -> Engine {
