@@ -77,6 +77,8 @@ pub fn run_on_terminal(job: &Job) -> anyhow::Result<u8> {
         Err(error) => return not_started(job, &error, &mut port),
     };
     let code = wait_for(child.id())?;
+    // The end of a session hangs its terminal up, for everybody who had it open.
+    let port = Port::open_cooked(Path::new("/dev/ttyS1"))?;
     port.drain().context("drain ttyS1")?;
     Ok(code)
 }
