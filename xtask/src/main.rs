@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod kernels;
 mod lint;
+mod mutate;
 mod paths;
 mod setup;
 mod test;
@@ -34,6 +35,8 @@ enum Task {
     Build,
     /// The gate: set-up, format, lint, unit tests, scenarios in VMs
     Test(test::Options),
+    /// Break one thing at a time and see that the scenarios notice
+    Mutate(mutate::Options),
     /// Run things in a VM with one of the kernels
     #[command(subcommand)]
     Vm(vm::Task),
@@ -68,6 +71,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Task::Build => build::run().map(|_| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
+        Task::Mutate(options) => mutate::run(&options),
         Task::Vm(task) => vm::run(task),
         Task::Kernel(KernelTask::List) => list_kernels().map(|()| ExitCode::SUCCESS),
         Task::Kernel(KernelTask::Affected) => setup::affected::build().map(|()| ExitCode::SUCCESS),
