@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// Prefix of the environment variables that stand for the options of `run`.
@@ -68,11 +69,11 @@ pub struct FilterArgs {
     pub host: Vec<String>,
 
     /// IPv4 only
-    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    #[arg(short = '4', long = "ipv4", value_parser = FalseyValueParser::new())]
     pub ipv4: bool,
 
     /// IPv6 only
-    #[arg(short = '6', long = "ipv6")]
+    #[arg(short = '6', long = "ipv6", value_parser = FalseyValueParser::new())]
     pub ipv6: bool,
 
     /// Only this network namespace: its inode number, its name, or a path to it
@@ -115,9 +116,10 @@ pub enum FailOn {
     Mismatch,
     /// No window scaling although there could have been
     ScaleLost,
-    /// Evidence was missing, whatever the reason
+    /// Evidence was missing, but not because the connection is older than the trace or never
+    /// came about
     Unverified,
-    /// All of these, but not connections older than the trace or without an end
+    /// All of these
     Any,
 }
 
@@ -230,8 +232,11 @@ pub fn command() -> clap::Command {
     // down what somebody traces in the same container.
     Cli::command().mut_subcommand("run", |run| {
         run.mut_args(|arg| match arg.get_long().and_then(env_name) {
-            Some(name) => arg.env(name),
-            None => arg,
+            // An empty variable is how manifests leave one out.
+            Some(name) if std::env::var_os(&name).is_none_or(|value| !value.is_empty()) => {
+                arg.env(name)
+            }
+            _ => arg,
         })
     })
 }

@@ -42,7 +42,7 @@ fn usage_errors_are_one_line() {
         "tcpwnd trace --fail-on sometimes",
         "tcpwnd trace --for soon",
         "tcpwnd trace --prot 9092",
-        "tcpwnd trace -4 -6",
+        "tcpwnd trace -j --format json",
         "tcpwnd trace --ring-bytes -1",
         "tcpwnd frobnicate",
         "tcpwnd trace extra",

@@ -224,13 +224,20 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
             .map(|p| p.display().to_string())
             .unwrap_or_default()
     };
+    let only = |family| {
+        if filter.families == family {
+            "true".to_owned()
+        } else {
+            String::new()
+        }
+    };
     let hosts: Vec<String> = filter.hosts.iter().map(ToString::to_string).collect();
     let values = [
         ("port", ranges(&filter.ports)),
         ("remote-port", ranges(&filter.remote_ports)),
         ("host", hosts.join(",")),
-        ("ipv4", (filter.families == FAMILY_IPV4).to_string()),
-        ("ipv6", (filter.families == FAMILY_IPV6).to_string()),
+        ("ipv4", only(FAMILY_IPV4)),
+        ("ipv6", only(FAMILY_IPV6)),
         (
             "netns",
             if filter.netns == 0 {

@@ -94,6 +94,12 @@ fn families_and_namespace_reach_the_programs() {
         (both.families, both.netns, both.confirm),
         (FAMILY_IPV4 | FAMILY_IPV6, 0, 1)
     );
+    let named = config(FilterArgs {
+        ipv4: true,
+        ipv6: true,
+        ..FilterArgs::default()
+    });
+    assert_eq!(named.families, FAMILY_IPV4 | FAMILY_IPV6);
     let v4 = config(FilterArgs {
         ipv4: true,
         ..FilterArgs::default()
@@ -203,7 +209,6 @@ fn printed_configuration_resolves_to_itself() {
             .replace('_', "-");
         match value {
             "true" => again += &format!(" --{long}"),
-            "false" => {}
             value => again += &format!(" --{long} {value}"),
         }
     }

@@ -135,11 +135,12 @@ impl Session {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let counters = self.attached.counters();
-        self.engine.books().totals(KernelTotals {
+        let totals = self.engine.books().totals(KernelTotals {
             handshakes: counters.get(Counter::Established) + counters.get(Counter::LeftSynRecv),
             sent: counters.get(Counter::HandshakesSent),
             lost: counters.get(Counter::HandshakesLost),
-        })
+        });
+        totals.with_missed_runs(probes::missed_handshakes(&self.attached.status()))
     }
 
     /// The engine with its books.
@@ -200,7 +201,7 @@ pub fn announce(ready_file: Option<&std::path::Path>) -> Result<()> {
         return Ok(());
     };
     std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
-        let reason = crate::output::reason(&error);
+        let reason = crate::host::reason(&error);
         let line = format!(
             "failed to create {}: {reason}: choose another --ready-file",
             path.display()

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::reason;
+
 /// Where iproute2 keeps named namespaces (`ip netns add`, NETNS_RUN_DIR).
 const NAMED: &str = "/run/netns";
 
@@ -21,11 +23,13 @@ pub fn resolve(text: &str) -> Result<u32> {
     } else {
         Path::new(NAMED).join(text)
     };
-    let found = std::fs::metadata(&path).with_context(|| {
-        format!(
-            "no network namespace '{text}': {} cannot be read",
-            path.display()
-        )
+    let found = std::fs::metadata(&path).map_err(|error| {
+        let line = format!(
+            "no network namespace '{text}': {}: {}",
+            path.display(),
+            reason(&error)
+        );
+        anyhow::Error::new(error).context(line)
     })?;
     // Every namespace file lives on the one device of nsfs (fs/nsfs.c).
     let own = std::fs::metadata("/proc/self/ns/net").context("/proc/self/ns/net cannot be read")?;
@@ -54,7 +58,7 @@ mod tests {
         assert!(error.contains("ordinary file"), "{error}");
         let error = resolve("no-such-namespace").unwrap_err().to_string();
         assert!(
-            error.contains("/run/netns/no-such-namespace cannot be read"),
+            error.contains("/run/netns/no-such-namespace: no such file or directory"),
             "{error}"
         );
     }

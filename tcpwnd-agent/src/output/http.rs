@@ -60,7 +60,7 @@ pub fn bind(addr: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
             io::ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
             _ => "choose an address of this host with --listen",
         };
-        let reason = super::reason(&error);
+        let reason = crate::host::reason(&error);
         anyhow::Error::new(error)
             .context(format!("failed to listen on {addr}: {reason}: {way_out}"))
     })?;

@@ -15,7 +15,7 @@ use tcpwnd_core::{LostCause, MismatchCause, Path, UnverifiedCause};
 use super::exposition::{Family, Labels};
 use super::ports::PortLabels;
 use crate::host::process::Process;
-use crate::probes::{CountersSnapshot, ProbeStatus};
+use crate::probes::{self, CountersSnapshot, ProbeStatus};
 
 /// Everything that a scrape looks at, as of one moment.
 pub struct View<'a> {
@@ -61,7 +61,7 @@ pub fn families(view: &View<'_>) -> Vec<Family> {
     all.extend(open(view));
     all.extend(listeners(view));
     all.extend(events(view));
-    all.extend(probes(view));
+    all.extend(hooks(view));
     all.extend(about(view));
     all
 }
@@ -309,7 +309,10 @@ fn events(view: &View<'_>) -> Vec<Family> {
         lost = lost.with(labels, view.counters.get(counter) as f64);
     }
     let stages = [
-        ("missed_runs", missed_handshakes(view.probes)),
+        (
+            "missed_runs",
+            probes::missed_handshakes(view.probes).unwrap_or(0),
+        ),
         ("flows_limit", view.flows.refused()),
     ];
     for (stage, count) in stages {
@@ -327,16 +330,7 @@ fn events(view: &View<'_>) -> Vec<Family> {
     ]
 }
 
-/// Runs of the program that counts handshakes which the kernel skipped, as far as it can tell.
-#[must_use]
-pub fn missed_handshakes(probes: &[ProbeStatus]) -> u64 {
-    let state = probes
-        .iter()
-        .find(|status| status.probe == tcpwnd_common::Probe::SetState);
-    state.and_then(|status| status.missed).unwrap_or(0)
-}
-
-fn probes(view: &View<'_>) -> Vec<Family> {
+fn hooks(view: &View<'_>) -> Vec<Family> {
     let mut attached = Family::gauge("tcpwnd_probe_attached", "1 while the probe is attached");
     let mut runs = Family::counter("tcpwnd_probe_runs", "Runs of the probe's programs");
     let mut missed = Family::counter(
@@ -345,9 +339,7 @@ fn probes(view: &View<'_>) -> Vec<Family> {
     );
     for status in view.probes {
         let probe = ("probe", Cow::Borrowed(status.probe.name()));
-        let mechanism = status
-            .mechanism
-            .map_or("none", crate::probes::Mechanism::name);
+        let mechanism = status.mechanism.map_or("none", probes::Mechanism::name);
         let labels = vec![probe.clone(), ("mechanism", mechanism.into())];
         attached = attached.with(labels, f64::from(u8::from(status.attached)));
         runs = runs.with(vec![probe.clone()], status.runs as f64);

@@ -112,12 +112,10 @@ impl Summary {
             count(Counter::SocketUnreadable),
             "sockets could not be read when they changed state",
         );
-        let state = self
-            .probes
-            .iter()
-            .find(|p| p.probe == tcpwnd_common::Probe::SetState.name());
-        let skipped = state.and_then(|probe| probe.missed).unwrap_or(0);
-        doubt(skipped, "changes of state were skipped by the kernel");
+        doubt(
+            totals.lost.missed_runs.unwrap_or(0),
+            "changes of state were skipped by the kernel",
+        );
         if !totals.balanced {
             doubts.push(
                 "the books do not balance: handshakes were lost on an unknown way".to_owned(),

@@ -30,7 +30,7 @@ fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::
     };
     let counters = CountersSnapshot::of(&[(Counter::Established, kernel.handshakes)]);
     let summary = Summary::new(
-        engine.books().totals(kernel),
+        engine.books().totals(kernel).with_missed_runs(missed),
         &[testing::listener(9092, 4_026_531_840, 2)],
         vec![status],
         &counters,

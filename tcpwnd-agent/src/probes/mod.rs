@@ -20,7 +20,7 @@ use tcpwnd_common::Config;
 pub use attach::{Attached, attach};
 pub use error::AttachError;
 pub use mapped::CountersSnapshot;
-pub use status::ProbeStatus;
+pub use status::{ProbeStatus, missed_handshakes};
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -22,3 +22,11 @@ pub struct ProbeStatus {
     /// Runs that the kernel skipped; `None` where this kernel cannot tell.
     pub missed: Option<u64>,
 }
+
+/// Runs that the kernel skipped of the program that counts handshakes: each may have been one
+/// that is in no other number. `None` where the kernel cannot tell.
+#[must_use]
+pub fn missed_handshakes(status: &[ProbeStatus]) -> Option<u64> {
+    let state = status.iter().find(|status| status.probe == Probe::SetState);
+    state.and_then(|status| status.missed)
+}
