@@ -9,10 +9,24 @@ use crate::command;
 use crate::paths;
 use crate::vm::results::Results;
 
-/// Where the matrix goes.
-const KERNELS: &str = "docs/kernels.md";
-const BEGIN: &str = "<!-- matrix: written by cargo xtask test --full -->";
-const END: &str = "<!-- end of matrix -->";
+/// A part of a document that a command writes, between two lines that are comments.
+struct Part {
+    file: &'static str,
+    begin: &'static str,
+    end: &'static str,
+}
+
+const MATRIX: Part = Part {
+    file: "docs/kernels.md",
+    begin: "<!-- matrix: written by cargo xtask test --full -->",
+    end: "<!-- end of matrix -->",
+};
+
+const DEMO: Part = Part {
+    file: "README.md",
+    begin: "<!-- demo: written by cargo xtask demo --write -->",
+    end: "<!-- end of demo -->",
+};
 
 /// Writes the matrix with its date between the markers of docs/kernels.md.
 ///
@@ -20,35 +34,54 @@ const END: &str = "<!-- end of matrix -->";
 ///
 /// When the file or its markers are not there, or it cannot be written.
 pub fn write_matrix(results: &Results) -> anyhow::Result<()> {
-    let path = paths::workspace().join(KERNELS);
-    let text = fs::read_to_string(&path).with_context(|| format!("read {KERNELS}"))?;
     let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let tally = results.tally();
-    let part = format!("Of {}: {tally}.\n\n{}", date.trim(), results.matrix());
-    let text = replace_part(&text, &part)
-        .with_context(|| format!("{KERNELS} has no line {BEGIN} followed by a line {END}"))?;
-    fs::write(&path, text).with_context(|| format!("write {KERNELS}"))
+    MATRIX.write(&format!(
+        "Of {}: {tally}.\n\n{}",
+        date.trim(),
+        results.matrix()
+    ))
 }
 
-fn replace_part(text: &str, part: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!(
-        "{before}{BEGIN}\n\n{}\n\n{END}{after}",
-        part.trim()
-    ))
+/// Writes what a demo printed between the markers of the README.
+///
+/// # Errors
+///
+/// When the file or its markers are not there, or it cannot be written.
+pub fn write_demo(printed: &str) -> anyhow::Result<()> {
+    DEMO.write(&format!("```text\n{}\n```", printed.trim()))
+}
+
+impl Part {
+    fn write(&self, new: &str) -> anyhow::Result<()> {
+        let Self { file, begin, end } = self;
+        let path = paths::workspace().join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("read {file}"))?;
+        let text = self
+            .replace(&text, new)
+            .with_context(|| format!("{file} has no line {begin} followed by a line {end}"))?;
+        fs::write(&path, text).with_context(|| format!("write {file}"))
+    }
+
+    fn replace(&self, text: &str, new: &str) -> Option<String> {
+        let Self { begin, end, .. } = self;
+        let (before, rest) = text.split_once(begin)?;
+        let (_, after) = rest.split_once(end)?;
+        Some(format!("{before}{begin}\n\n{}\n\n{end}{after}", new.trim()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, END, replace_part};
+    use super::MATRIX;
 
     #[test]
     fn only_what_is_between_the_markers_changes() {
-        let old = format!("a\n{BEGIN}\nold\n{END}\nz\n");
-        let new = replace_part(&old, "new\n").unwrap();
-        assert_eq!(new, format!("a\n{BEGIN}\n\nnew\n\n{END}\nz\n"));
-        assert_eq!(replace_part(&new, "new\n").unwrap(), new);
-        assert!(replace_part("nothing", "new").is_none());
+        let (begin, end) = (MATRIX.begin, MATRIX.end);
+        let old = format!("a\n{begin}\nold\n{end}\nz\n");
+        let new = MATRIX.replace(&old, "new\n").unwrap();
+        assert_eq!(new, format!("a\n{begin}\n\nnew\n\n{end}\nz\n"));
+        assert_eq!(MATRIX.replace(&new, "new\n").unwrap(), new);
+        assert!(MATRIX.replace("nothing", "new").is_none());
     }
 }
