@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::io::{self, BufWriter, Write};
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +18,7 @@ use super::CLEAN;
 use super::session::{self, Session, Sink};
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, Filter};
-use crate::host::process::Process;
+use crate::host::process::{self, Process};
 use crate::host::{clock, privileges};
 use crate::kernel;
 use crate::output::exposition::Family;
@@ -58,6 +58,7 @@ async fn watch_and_serve(
     let (session, mut ring) = Session::start(settings, filter)?;
     let addr = listener.local_addr()?;
     session::announce(args.ready_file.as_deref())?;
+    process::release_memory();
     privileges::drop_capabilities().context("failed to give up capabilities")?;
     eprintln!("tcpwnd: watching; metrics on http://{addr}/metrics");
 
@@ -66,13 +67,19 @@ async fn watch_and_serve(
         ports: RefCell::new(ports),
     });
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::task::spawn_local(http::serve(listener, Rc::clone(&state) as _, stopped));
+    let mut server =
+        tokio::task::spawn_local(http::serve(listener, Rc::clone(&state) as _, stopped));
     let mut out = Output::new(args.format);
     loop {
         tokio::select! {
             biased;
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
+            // It ends by itself only when it fails.
+            ended = &mut server => {
+                ended.context("the HTTP listener failed")??;
+                bail!("the HTTP listener ended");
+            }
             read = session::batch(&mut ring, |record| state.session.borrow_mut().take(record, &mut out)) => {
                 read?;
                 out.flush()?;

@@ -1,4 +1,4 @@
-//! What the kernel says about this process, for the `process_*` metrics.
+//! What the kernel says about this process, for the `process_*` metrics, and its memory.
 
 /// Figures of this process; `None` where /proc does not tell.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +49,13 @@ impl Process {
             max_fds: None,
         }
     }
+}
+
+/// Gives memory that is free back to the system: reading the kernel's BTF takes many times what
+/// is needed afterwards, and the allocator would keep it for good.
+pub fn release_memory() {
+    // SAFETY: may be called at any time; memory in use is not touched.
+    unsafe { libc::malloc_trim(0) };
 }
 
 fn sysconf(name: libc::c_int) -> Option<u64> {

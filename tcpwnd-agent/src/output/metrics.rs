@@ -308,15 +308,15 @@ fn events(view: &View<'_>) -> Vec<Family> {
         let labels = vec![("stage", counter.name().into())];
         lost = lost.with(labels, view.counters.get(counter) as f64);
     }
-    let stages = [
-        (
-            "missed_runs",
-            probes::missed_handshakes(view.probes).unwrap_or(0),
-        ),
-        ("flows_limit", view.flows.refused()),
+    let more = [
+        // Where the kernel cannot tell there is no such series; 0 would be a claim.
+        ("missed_runs", probes::missed_handshakes(view.probes)),
+        ("flows_limit", Some(view.flows.refused())),
     ];
-    for (stage, count) in stages {
-        lost = lost.with(vec![("stage", stage.into())], count as f64);
+    for (stage, count) in more {
+        if let Some(count) = count {
+            lost = lost.with(vec![("stage", stage.into())], count as f64);
+        }
     }
     vec![
         Family::counter(
