@@ -289,7 +289,8 @@ impl Totals {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lost {
     /// The kernel skipped the program that counts them, so that they are in no other number;
-    /// `None` where it cannot tell.
+    /// `None` where it cannot tell, and left out of the output then.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub missed_runs: Option<u64>,
     /// The transport had no room.
     pub transport: u64,

@@ -100,6 +100,8 @@ fn what_cannot_be_decoded_is_a_lost_handshake_unless_it_says_otherwise() {
     assert!(totals.balanced);
     // What the kernel skipped is in no sum, and a loss all the same.
     assert_eq!(totals.lost.missed_runs, None);
+    let lost = serde_json::to_value(totals.lost).unwrap();
+    assert_eq!(lost.get("missed_runs"), None);
     let totals = totals.with_missed_runs(Some(3));
     assert_eq!(totals.lost.events(), 5);
     assert!(totals.balanced);
