@@ -80,3 +80,144 @@ fn trim_fixtures() {
         fs::write(fixtures().join(format!("{kernel}.btf")), trimmed).unwrap();
     }
 }
+
+/// Where a path leads in 6.1, or the message.
+fn locate(path: &str) -> Result<String, String> {
+    match fixture("6.1").locate(path) {
+        Ok(extent) => Ok(format!("{}/{}", extent.bit_offset, extent.bits)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn a_missing_member_is_named_with_its_struct_and_kernel() {
+    assert_eq!(
+        locate("tcp_sock.rx_opt.rcv_wscala").unwrap_err(),
+        "struct tcp_sock has no member rx_opt.rcv_wscala in the BTF of 6.1"
+    );
+    assert_eq!(
+        locate("tcp_socket.rx_opt").unwrap_err(),
+        "there is no struct tcp_socket in the BTF of 6.1"
+    );
+}
+
+#[test]
+fn a_path_that_leads_nowhere_says_where_it_ends() {
+    let reason = |path| locate(path).unwrap_err();
+    assert!(reason("net.ipv4.sysctl_tcp_rmem[3]").contains("has only 3 elements"));
+    assert!(reason("sock.sk_rcvbuf[0]").contains("sk_rcvbuf is no array"));
+    assert!(reason("sock.sk_rcvbuf.x").contains("sk_rcvbuf has no members"));
+    assert!(reason("net.ipv4.sysctl_tcp_rmem[x]").contains("no valid index"));
+}
+
+#[test]
+fn arrays_and_embedded_structs_have_their_whole_width() {
+    assert_eq!(
+        locate("net.ipv4.sysctl_tcp_rmem")
+            .unwrap()
+            .split_once('/')
+            .unwrap()
+            .1,
+        "96"
+    );
+    assert_eq!(locate("sock_common.skc_v6_daddr").unwrap(), "448/128");
+}
+
+#[test]
+fn a_field_that_is_needed_is_an_error_when_it_is_missing() {
+    let names: Vec<_> = Field::ALL
+        .iter()
+        .filter_map(|field| field.path().split('.').next())
+        .filter(|name| *name != "tcp_sock")
+        .collect();
+    let bytes = fs::read(fixtures().join("6.1.btf")).unwrap();
+    let btf = KernelBtf::parse(&btf_trim::trim(&bytes, &names), "this BTF".to_owned()).unwrap();
+    assert_eq!(
+        offsets::resolve(&btf).unwrap_err().to_string(),
+        "there is no struct tcp_sock in this BTF"
+    );
+}
+
+/// The 6.1 kernel with one member called otherwise: as good as taken out, offsets unchanged.
+fn without(member: &str) -> KernelBtf {
+    let mut bytes = fs::read(fixtures().join("6.1.btf")).unwrap();
+    let name = [b"\0", member.as_bytes(), b"\0"].concat();
+    let at = bytes
+        .windows(name.len())
+        .position(|window| window == name)
+        .unwrap();
+    bytes[at + 1] = b'X';
+    KernelBtf::parse(&bytes, format!("a BTF without {member}")).unwrap()
+}
+
+#[test]
+fn a_kernel_without_ipv6_is_a_degradation() {
+    let resolved = offsets::resolve(&without("skc_v6_daddr")).unwrap();
+    assert!(!resolved.table.get(Field::RemoteAddr6).is_present());
+    assert_eq!(resolved.degradations.len(), 1);
+    assert_eq!(resolved.degradations[0].what, "sock_common.skc_v6_daddr");
+    assert!(resolved.degradations[0].consequence.contains("only IPv4"));
+}
+
+#[test]
+fn one_of_scaling_ratio_and_adv_win_scale_is_needed() {
+    let complete = offsets::resolve(&fixture("6.1")).unwrap();
+    assert!(complete.degradations.is_empty());
+    let error = offsets::resolve(&without("sysctl_tcp_adv_win_scale")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("net has no member ipv4.sysctl_tcp_adv_win_scale")
+    );
+}
+
+#[test]
+fn a_field_of_another_width_is_refused() {
+    // sk_rcvbuf, an int, changes its name with sk_lingertime, an unsigned long.
+    let mut bytes = fs::read(fixtures().join("6.1.btf")).unwrap();
+    let swap = |bytes: &mut Vec<u8>, from: &[u8], to: &[u8]| {
+        let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
+        bytes[at..at + from.len()].copy_from_slice(to);
+    };
+    swap(&mut bytes, b"\0sk_rcvbuf\0", b"\0sk_RCVBUF\0");
+    swap(&mut bytes, b"\0sk_lingertime\0", b"\0sk_rcvbuf\0\0\0\0\0");
+    let btf = KernelBtf::parse(&bytes, "this BTF".to_owned()).unwrap();
+    assert_eq!(
+        offsets::resolve(&btf).unwrap_err().to_string(),
+        "sock.sk_rcvbuf is 64 bits wide in this BTF, where 32 can be read"
+    );
+}
+
+#[test]
+fn parameters_are_counted() {
+    let parameters = |kernel, function| fixture(kernel).parameters(function);
+    for kernel in KERNELS {
+        assert_eq!(parameters(kernel, "tcp_make_synack"), Some(6), "{kernel}");
+        assert_eq!(parameters(kernel, "tcp_select_window"), None, "{kernel}");
+    }
+    for (kernel, number) in [("5.10", 3), ("6.1", 3), ("6.12", 2), ("newest", 2)] {
+        let counted = parameters(kernel, "__cookie_v4_check");
+        assert_eq!(counted, Some(number), "{kernel}");
+        assert_eq!(parameters(kernel, "__cookie_v6_check"), counted, "{kernel}");
+    }
+}
+
+#[test]
+fn what_is_no_btf_is_an_error() {
+    for bytes in [
+        &b""[..],
+        b"\x9f\xeb",
+        b"#!/bin/sh\nexit 1\nand more than a header has",
+    ] {
+        assert!(KernelBtf::parse(bytes, "the BTF in x".to_owned()).is_err());
+    }
+    let mut cut = fs::read(fixtures().join("6.1.btf")).unwrap();
+    cut.truncate(cut.len() / 2);
+    let error = KernelBtf::parse(&cut, "the BTF in x".to_owned()).err();
+    assert!(
+        error
+            .unwrap()
+            .to_string()
+            .starts_with("the BTF in x is not usable: ")
+    );
+}

@@ -142,7 +142,6 @@ impl Attached {
         let counters = self.counters();
         let carried = self.hooks.iter().chain(&self.window).map(|hook| {
             let way = hook.way;
-            let counted = way.mechanism != Mechanism::Kprobe || self.kprobe_misses_are_counted;
             ProbeStatus {
                 probe: hook.hook.probe,
                 mechanism: Some(way.mechanism),
@@ -150,11 +149,7 @@ impl Attached {
                 attached: hook.is_attached(),
                 reason: Some(hook.failures.join("; ")).filter(|reason| !reason.is_empty()),
                 runs: counters.runs(hook.hook.probe),
-                missed: if counted {
-                    hook.missed(&self.ebpf)
-                } else {
-                    None
-                },
+                missed: hook.missed(&self.ebpf, self.kprobe_misses_are_counted),
             }
         });
         let absent = self.absent.iter().map(|absent| ProbeStatus {
@@ -167,6 +162,16 @@ impl Attached {
             missed: None,
         });
         carried.chain(absent).collect()
+    }
+
+    /// Runs of the program that counts connections that the kernel skipped: handshakes that are
+    /// in no other number. `None` where this kernel cannot tell.
+    #[must_use]
+    pub fn missed_state_changes(&self) -> Option<u64> {
+        self.hooks
+            .iter()
+            .find(|hook| hook.hook.probe == Probe::SetState)?
+            .missed(&self.ebpf, self.kprobe_misses_are_counted)
     }
 
     /// What this kernel does not have and can be done without, one line each.

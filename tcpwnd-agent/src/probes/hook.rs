@@ -144,9 +144,33 @@ impl Carried {
     ///
     /// As [`Self::attach`].
     pub fn attach_alone(&mut self, ebpf: &mut Ebpf, host: &Host) -> Result<(), AttachError> {
-        self.attach_programs(ebpf).map_err(|source| {
+        let attached = match self.attach_programs(ebpf) {
+            Err(error) if self.cannot_be_attached_twice(&error) => {
+                self.reload(ebpf).and_then(|()| self.attach_programs(ebpf))
+            }
+            outcome => outcome,
+        };
+        attached.map_err(|source| {
             AttachError::refused(failure("attach", self.way, &source, host), source)
         })
+    }
+
+    /// Until "bpf: Allow trampoline re-attach for tracing and lsm programs" (5.13) a program
+    /// forgot its function when it was detached (bpf_tracing_prog_attach, kernel/bpf/syscall.c).
+    fn cannot_be_attached_twice(&self, error: &ProgramError) -> bool {
+        self.way.mechanism == Mechanism::Fentry && errno(error) == Some(libc::ENOENT)
+    }
+
+    fn reload(&self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+        let btf = Btf::from_sys_fs()?;
+        for name in self.way.programs {
+            let program = ebpf
+                .program_mut(name)
+                .ok_or(ProgramError::UnexpectedProgramType)?;
+            program::unload(program);
+            program::load(program, self.way.symbol, Some(&btf))?;
+        }
+        Ok(())
     }
 
     /// Detaches; the programs stay loaded.
@@ -161,11 +185,11 @@ impl Carried {
     }
 
     /// Runs that the kernel skipped, over its programs; `None` where the kernel cannot tell.
-    pub fn missed(&self, ebpf: &Ebpf) -> Option<u64> {
+    pub fn missed(&self, ebpf: &Ebpf, kprobes_counted: bool) -> Option<u64> {
         self.way
             .programs
             .iter()
-            .map(|name| program::recursion_misses(ebpf.program(name)?))
+            .map(|name| program::missed(ebpf.program(name)?, kprobes_counted))
             .sum()
     }
 }

@@ -79,16 +79,23 @@ pub fn unload(program: &mut Program) {
     };
 }
 
-/// Runs that the kernel skipped because the program was running already, as its descriptor says
-/// (`recursion_misses`, bpf_prog_show_fdinfo in kernel/bpf/syscall.c, 5.12); `None` where it does
-/// not say.
-pub fn recursion_misses(program: &Program) -> Option<u64> {
+/// Runs that the kernel skipped, as the program's descriptor says; `None` where this kernel
+/// cannot tell. `kprobes_counted`: it counts those of kprobes.
+pub fn missed(program: &Program, kprobes_counted: bool) -> Option<u64> {
     let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
-    misses(&info)
+    match program {
+        Program::KProbe(_) if !kprobes_counted => None,
+        Program::KProbe(_) => recursion_misses(&info),
+        // Before 5.12 there is no such line, and no guard that would skip a run either: it needs
+        // prog->active, which came with the count (__bpf_prog_enter, kernel/bpf/trampoline.c;
+        // raw tracepoints got theirs later, __bpf_trace_run, kernel/trace/bpf_trace.c).
+        _ if info.contains("prog_type:") => Some(recursion_misses(&info).unwrap_or(0)),
+        _ => None,
+    }
 }
 
-fn misses(fdinfo: &str) -> Option<u64> {
+fn recursion_misses(fdinfo: &str) -> Option<u64> {
     fdinfo
         .lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"))?
@@ -99,12 +106,13 @@ fn misses(fdinfo: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::misses;
+    use super::recursion_misses;
 
     #[test]
-    fn a_kernel_without_the_line_cannot_tell() {
+    fn a_kernel_without_the_line_has_no_number() {
         let old = "pos:\t0\nprog_type:\t26\nrun_cnt:\t0\n";
-        assert_eq!(misses(old), None);
-        assert_eq!(misses(&format!("{old}recursion_misses:\t7\n")), Some(7));
+        assert_eq!(recursion_misses(old), None);
+        let new = format!("{old}recursion_misses:\t7\n");
+        assert_eq!(recursion_misses(&new), Some(7));
     }
 }
