@@ -42,8 +42,6 @@ pub struct Host {
     pub lockdown: Option<Lockdown>,
     /// `kernel.perf_event_paranoid`; above 2 exists in Debian's and Ubuntu's kernels only.
     pub perf_event_paranoid: Option<i32>,
-    /// `kernel.unprivileged_bpf_disabled`: 0 allows some BPF to everybody.
-    pub unprivileged_bpf_disabled: Option<i32>,
     /// Bytes of memory that may be locked, `None` for no limit; kernels before 5.11 charge maps
     /// to it.
     pub memlock: Option<u64>,
@@ -75,7 +73,6 @@ impl Host {
             last_capability: number("/proc/sys/kernel/cap_last_cap"),
             lockdown: lockdown.as_deref().and_then(lockdown_mode),
             perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
-            unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
             memlock: memlock(),
         }
     }
@@ -234,7 +231,6 @@ mod tests {
             last_capability: Some(40),
             lockdown: Some(Lockdown::None),
             perf_event_paranoid: Some(2),
-            unprivileged_bpf_disabled: Some(2),
             memlock: None,
         }
     }

@@ -62,6 +62,13 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         Presence::Unknown => Presence::Missing,
         known => known,
     };
+    let mut degradations = offsets.degradations;
+    if matches!(symbols, Symbols::Unreadable) {
+        degradations.push(Degradation {
+            what: "a readable /proc/kallsyms",
+            consequence: "functions are looked for in BTF, which does not list those of modules",
+        });
+    }
     let loaded = object::load(settings, &btf, offsets.table, &host)?;
     let mut attached = Attached {
         hooks: Vec::new(),
@@ -71,7 +78,7 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         ring: Some(loaded.ring),
         counters: loaded.counters,
         listeners: loaded.listeners,
-        degradations: offsets.degradations,
+        degradations,
         watching_since_ktime_ns: 0,
         // "bpf: Count missed stats in trace_call_bpf" came with this field, in 6.7.
         kprobe_misses_are_counted: btf.locate("bpf_link_info.perf_event.kprobe.missed").is_ok(),
@@ -162,16 +169,6 @@ impl Attached {
             missed: None,
         });
         carried.chain(absent).collect()
-    }
-
-    /// Runs of the program that counts connections that the kernel skipped: handshakes that are
-    /// in no other number. `None` where this kernel cannot tell.
-    #[must_use]
-    pub fn missed_state_changes(&self) -> Option<u64> {
-        self.hooks
-            .iter()
-            .find(|hook| hook.hook.probe == Probe::SetState)?
-            .missed(&self.ebpf, self.kprobe_misses_are_counted)
     }
 
     /// What this kernel does not have and can be done without, one line each.
