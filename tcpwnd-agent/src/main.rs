@@ -15,6 +15,8 @@ mod transport;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
     let json = cli::wants_json(&args);
@@ -28,6 +30,10 @@ fn main() -> ExitCode {
             // A reader that went away is no failure.
             let _ = error.print();
             commands::CLEAN
+        }
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            commands::FAILED
         }
         Err(error) => commands::fail(&anyhow::anyhow!(cli::one_line(&error)), json, 0),
     };

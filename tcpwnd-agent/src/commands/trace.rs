@@ -134,7 +134,7 @@ impl Output {
 impl Sink for Output {
     fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
         self.hints.add(finding);
-        if finding.watched {
+        if finding.watched && finding.verdict.is_damaged() {
             self.unconfirmed.insert(finding.flow);
         }
         self.sink().handshake(finding)

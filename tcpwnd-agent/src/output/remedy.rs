@@ -28,7 +28,7 @@ pub struct Hints {
 impl Hints {
     /// Takes in a handshake.
     pub fn add(&mut self, finding: &Finding) {
-        self.watched += u64::from(finding.watched);
+        self.watched += u64::from(finding.watched && finding.verdict.is_damaged());
         match finding.verdict {
             Verdict::Mismatch(cause) => {
                 let (then, now) = (finding.evidence.inputs, finding.evidence.cookie_inputs);

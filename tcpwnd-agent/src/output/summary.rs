@@ -3,6 +3,7 @@
 //! Constraint: every figure comes from the books or from the programs' counters; nothing is
 //! computed here but the words.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,9 @@ use tcpwnd_core::flow::unmapped;
 
 use super::remedy::{self, Hints};
 use crate::probes::{CountersSnapshot, ProbeStatus};
+
+/// Listeners that the text lists; JSON has all.
+const LISTED: usize = 10;
 
 /// Kind of the JSON line.
 pub const KIND: &str = "summary";
@@ -141,8 +145,13 @@ impl Summary {
         };
         line(self.verdict());
         line(self.counts(took));
-        for listener in &self.listeners {
+        let mut busiest: Vec<&Listener> = self.listeners.iter().collect();
+        busiest.sort_by_key(|listener| Reverse((listener.cookies_sent, listener.synacks)));
+        for listener in busiest.iter().take(LISTED) {
             line(listener.text(books, &self.listeners));
+        }
+        if busiest.len() > LISTED {
+            line(format!("and {} listeners more", busiest.len() - LISTED));
         }
         if hints.watched > 0 {
             line(format!(

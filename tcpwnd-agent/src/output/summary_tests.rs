@@ -15,9 +15,7 @@ fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::
     let mut hints = Hints::default();
     for (port, used) in [(1, 1), (2, 1), (3, 1), (4, 7), (5, 7)] {
         let record = testing::handshake(9092, port, 1, used);
-        let mut finding = testing::finding(&mut engine, &record);
-        finding.watched &= finding.verdict.is_damaged();
-        hints.add(&finding);
+        hints.add(&testing::finding(&mut engine, &record));
     }
     let status = ProbeStatus {
         probe: Probe::SetState,
@@ -73,6 +71,22 @@ what to do, in this order:
         "{text}"
     );
     assert!(!text.contains("timestamps"), "{text}");
+}
+
+#[test]
+fn only_the_busiest_listeners_are_listed() {
+    let slots: Vec<_> = (1..=30)
+        .map(|port| testing::listener(port, 7, port.into()))
+        .collect();
+    let counters = CountersSnapshot::of(&[]);
+    let engine = testing::engine();
+    let totals = engine.books().totals(KernelTotals::default());
+    let summary = Summary::new(totals, &slots, Vec::new(), &counters);
+    let text = summary.text(engine.books(), Duration::ZERO, &Hints::default(), &[]);
+    assert_eq!(text.matches("listener ").count(), super::LISTED, "{text}");
+    assert!(text.contains("listener [::]:30 in namespace 7: backlog limit 50, 30 of 40 SYN+ACKs"));
+    assert!(text.contains("and 20 listeners more"), "{text}");
+    assert!(!text.contains("[::]:20 "), "{text}");
 }
 
 #[test]
