@@ -237,7 +237,7 @@ impl Results {
                 answer,
                 ..
             } = row;
-            let detail = answer.detail.trim().replace('\n', " / ");
+            let detail = shortened(&answer.detail);
             let _ = write!(
                 text,
                 "\n- {kernel} {variant}, {}: {word}: {detail}",
@@ -246,6 +246,15 @@ impl Results {
         }
         text.push('\n');
         text
+    }
+}
+
+/// One line of bounded length; the JSON file has all of it.
+fn shortened(detail: &str) -> String {
+    let line = detail.trim().replace('\n', " / ");
+    match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 
