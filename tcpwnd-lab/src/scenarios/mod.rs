@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod cookies;
 mod flood;
+mod jvm;
 mod laboratory;
 mod lockdown;
 mod many;
@@ -186,6 +187,7 @@ pub const ALL: &[Scenario] = &[
         "the gauges rise to 20 and return to 0",
         open_now::play,
     ),
+    gate("jvm", "a JVM's ServerSocketChannel as listener", jvm::play),
     gate(
         "two_agents",
         "two agents at once see the same",
