@@ -214,21 +214,23 @@ impl Agent {
     /// # Errors
     /// When they do not come.
     pub fn wait_kind(&mut self, kind: &str, count: usize) -> Result<()> {
-        let mark = format!("\"kind\":\"{kind}\"");
         let mut seen = 0;
         wait::until_true(
             wait::PATIENCE,
             &format!("{count} lines of kind {kind}"),
             || {
-                seen = self
-                    .lines()
-                    .iter()
-                    .filter(|line| line.contains(&mark))
-                    .count();
+                seen = self.count(kind);
                 Ok(seen >= count)
             },
         )
         .with_context(|| format!("only {seen} of {count} {kind} lines"))
+    }
+
+    /// Lines of a kind that have been printed so far.
+    pub fn count(&mut self, kind: &str) -> usize {
+        let mark = format!("\"kind\":\"{kind}\"");
+        let lines = self.lines().iter();
+        lines.filter(|line| line.contains(&mark)).count()
     }
 
     /// Sends a signal.

@@ -143,8 +143,8 @@ pub struct Summary {
     pub scale_lost: u64,
     /// Not judged for want of evidence.
     pub unverified: u64,
-    /// Lost on the way, by stage.
-    pub lost: BTreeMap<String, u64>,
+    /// Lost on the way, by stage; null where the kernel cannot tell.
+    pub lost: BTreeMap<String, Option<u64>>,
     /// Whether the agent finds its books balanced.
     pub balanced: bool,
     /// Handshakes by path.
@@ -161,7 +161,7 @@ impl Summary {
     /// Everything that was counted as lost.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.values().sum()
+        self.lost.values().flatten().sum()
     }
 }
 
