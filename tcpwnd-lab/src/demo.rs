@@ -22,7 +22,10 @@ use crate::wait::{self, PATIENCE};
 const DELAY: Duration = Duration::from_millis(100);
 
 /// What each producer sends, in bytes.
-const REQUEST: u32 = 120_000;
+const REQUEST: u32 = 60_000;
+
+/// How many bits the scale goes up by: a factor of 64, as at LINE.
+const SHIFT: u8 = 6;
 
 /// How much slower the damaged connection has to be for the demo to have shown anything.
 const SLOWER: f64 = 4.0;
@@ -45,7 +48,13 @@ struct Seen {
 /// When any step fails, and when the damaged connection is not damaged.
 pub fn run() -> Result<()> {
     let pair = Pair::new(PairOptions { delay: DELAY })?;
-    let broker = Broker::start(&pair.server, &ListenOptions::default())?;
+    // Small at first, as before somebody tunes it.
+    set_rmem(&pair, 212_992)?;
+    let listen = ListenOptions {
+        receive_buffer: None,
+        ..ListenOptions::default()
+    };
+    let broker = Broker::start(&pair.server, &listen)?;
     let launch = Launch {
         mechanism: Mechanism::Auto,
         caps: Caps::All,
@@ -53,14 +62,14 @@ pub fn run() -> Result<()> {
     let listen = free_address()?;
     let service = launch.start(&["run", "--port", "9092", "--listen", &listen.to_string()])?;
     let mut trace = launch.start(&["trace", "--port", "9092"])?;
-    title("A broker (SO_RCVBUF 102400, backlog 50), producers 200 ms away; watching:");
+    title("A broker (backlog 50, no SO_RCVBUF), its producers 200 ms away; watching:");
     println!("  # tcpwnd trace --port {PORT}");
     println!("  # tcpwnd run --port {PORT} --listen {listen}");
 
     let healthy = transfer("healthy", connect(&pair)?, &broker)?;
     title("1. A healthy connection");
     println!("  {REQUEST} bytes took {:.2} s", healthy.took.as_secs_f64());
-    let damaged = damage(&pair, &broker, &mut trace)?;
+    let damaged = damage(&pair, &broker, &mut trace, healthy.told + SHIFT)?;
     title("3. What Prometheus sees (/metrics)");
     show_metrics(listen)?;
 
@@ -89,13 +98,21 @@ fn connect(pair: &Pair) -> Result<Client> {
     Client::connect(&pair.client, SocketAddr::new(Pair::SERVER_V4, PORT))
 }
 
-/// Makes a connection whose window scale is computed twice, with different results.
-fn damage(pair: &Pair, broker: &Broker, trace: &mut Agent) -> Result<Seen> {
-    title("2. The same by SYN cookie, the listener's buffer raised while the ACK is under way");
+/// Sets the largest receive buffer that the broker's sockets may get, in bytes.
+fn set_rmem(pair: &Pair, bytes: u32) -> Result<()> {
+    let value = format!("4096 131072 {bytes}");
+    pair.server.set("net/ipv4/tcp_rmem", &value)
+}
+
+/// Makes a connection whose window scale is computed twice, the second time with `scale` as the
+/// result.
+fn damage(pair: &Pair, broker: &Broker, trace: &mut Agent, scale: u8) -> Result<Seen> {
+    title("2. The same by SYN cookie, tcp_rmem raised while the producer's ACK is under way");
     pair.server.set("net/ipv4/tcp_syncookies", "2")?;
     let to = SocketAddr::new(Pair::SERVER_V4, PORT);
-    let change = || broker.set_receive_buffer(16 << 20);
-    let undo = || broker.set_receive_buffer(102_400);
+    // The scale is the buffer's number of bits beyond 16 (tcp_select_initial_window).
+    let change = || set_rmem(pair, 1 << (15 + scale));
+    let undo = || set_rmem(pair, 212_992);
     let client = held::connect(pair, to, change, undo)?;
     let begin = Instant::now();
     let port = client.address()?.port().to_string();
@@ -177,7 +194,8 @@ fn finish(mut trace: Agent, damaged: &Seen) -> Result<()> {
     trace.signal(libc::SIGTERM)?;
     let before = trace.lines().len();
     let (lines, code) = trace.wait_end()?;
-    for line in &lines[before.min(lines.len())..] {
+    let summary = &lines[before.min(lines.len())..];
+    for line in summary.iter().filter(|line| !line.is_empty()) {
         println!("  {line}");
     }
     ensure!(code == 0, "tcpwnd ended with {code}");

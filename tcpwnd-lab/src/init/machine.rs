@@ -35,7 +35,7 @@ const fn mount(kind: &'static str, target: &'static str, options: &'static str) 
     }
 }
 
-const MOUNTS: [Mount; 10] = [
+const MOUNTS: [Mount; 12] = [
     mount("proc", "/proc", ""),
     mount("sysfs", "/sys", ""),
     mount("devtmpfs", "/dev", "mode=0755"),
@@ -45,6 +45,19 @@ const MOUNTS: [Mount; 10] = [
     mount("cgroup2", "/sys/fs/cgroup", ""),
     mount("tracefs", "/sys/kernel/tracing", ""),
     mount("tmpfs", "/dev/shm", "mode=1777"),
+    // Where the kernel lists its probes, and what lockdown is switched on with: not everywhere.
+    Mount {
+        kind: "debugfs",
+        target: "/sys/kernel/debug",
+        options: "",
+        required: false,
+    },
+    Mount {
+        kind: "securityfs",
+        target: "/sys/kernel/security",
+        options: "",
+        required: false,
+    },
     // The affected kernel is built without pseudo terminals; only `vm shell` would want them.
     Mount {
         kind: "devpts",

@@ -21,12 +21,13 @@ pub fn play(bench: &Bench) -> Result<String> {
     let before = Hooks::look()?;
     let launch = &bench.launch;
     let mechanism = launch.mechanism.name();
-    let trace = |more: &[&str]| {
-        launch.command(&[&["trace", "--for", "1ms", "--mechanism", mechanism], more].concat())
+    let with = |head: &[&str], more: &[&str]| {
+        launch.command(&[&["trace", "--mechanism", mechanism], head, more].concat())
     };
+    let trace = |more: &[&str]| with(&["--for", "1ms"], more);
     refused(trace(&["--port", "nonsense"]), "nonsense")?;
     refused(trace(&["--host", "10.0.0.0/99"]), "10.0.0.0/99")?;
-    refused(trace(&["--for", "soon"]), "soon")?;
+    refused(with(&[], &["--for", "soon"]), "soon")?;
     refused(trace(&["--ring-bytes", "5000"]), "5000")?;
     refused(trace(&["--no-such-flag"]), "--no-such-flag")?;
     refused(trace(&["--btf", "/dev/null"]), "/dev/null")?;
