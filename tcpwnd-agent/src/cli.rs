@@ -20,7 +20,12 @@ pub const ENV_PREFIX: &str = "TCPWND_";
 /// Exit codes: 0 clean; 1 findings that --fail-on names; 2 usage, or it cannot run here;
 /// 3 inconclusive: events were lost, or fewer handshakes than --min-handshakes.
 #[derive(Debug, Parser)]
-#[command(name = "tcpwnd", version, max_term_width = 100)]
+#[command(
+    name = "tcpwnd",
+    version,
+    max_term_width = 100,
+    args_override_self = true
+)]
 pub struct Cli {
     /// More detail in errors; twice: the verifier's log as well
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]

@@ -37,6 +37,16 @@ fn confirm_is_on_unless_switched_off() {
 }
 
 #[test]
+fn of_an_option_given_twice_the_last_counts_and_lists_add_up() {
+    let args = trace("tcpwnd trace --for 1s --for 2s --min-handshakes 1 --min-handshakes 2");
+    assert_eq!(*args.duration.unwrap(), std::time::Duration::from_secs(2));
+    assert_eq!(args.min_handshakes, 2);
+    let args = trace("tcpwnd trace --port 80 --port 81 --fail-on any --fail-on mismatch");
+    assert_eq!(args.filter.port, ["80", "81"]);
+    assert_eq!(args.fail_on, [FailOn::Any, FailOn::Mismatch]);
+}
+
+#[test]
 fn usage_errors_are_one_line() {
     for line in [
         "tcpwnd trace --fail-on sometimes",
