@@ -84,6 +84,13 @@ impl Drop for Lookups {
 }
 
 fn create() -> Result<OwnedFd> {
+    let all = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // Kernels before 5.11 charge maps to locked memory. Where it fails, the map tells.
+    // SAFETY: the pointer is to a valid limit, which outlives the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) };
     let attributes = Create {
         map_type: MAP_TYPE_ARRAY,
         key_size: 4,

@@ -158,12 +158,23 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Everything that was counted as lost.
+    /// Handshakes that were counted and then lost, over all stages.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.values().flatten().sum()
+        let stages = self.lost.iter().filter(|(stage, _)| *stage != MISSED_RUNS);
+        stages.filter_map(|(_, lost)| *lost).sum()
+    }
+
+    /// State changes that the kernel did not show to the agent's program, if it can tell. Each
+    /// may have been a handshake, which was then not counted at all.
+    #[must_use]
+    pub fn missed_runs(&self) -> u64 {
+        self.lost.get(MISSED_RUNS).copied().flatten().unwrap_or(0)
     }
 }
+
+/// The stage before any counting.
+const MISSED_RUNS: &str = "missed_runs";
 
 /// A listener's cookies.
 #[derive(Debug, Clone, Deserialize)]

@@ -75,10 +75,10 @@ fn simultaneous(stage: &Stage) -> Result<()> {
         .wait(wait::PATIENCE, "the server's SYN", |segment| {
             segment.destination == to && segment.has(flag::SYN)
         })?;
-    let crossing = |flags, acknowledgment| Segment {
+    let crossing = |sequence, flags, acknowledgment| Segment {
         source: to,
         destination: syn.source,
-        sequence: 7_000,
+        sequence,
         acknowledgment,
         flags,
         window: 64_240,
@@ -89,7 +89,7 @@ fn simultaneous(stage: &Stage) -> Result<()> {
         },
         payload: Vec::new(),
     };
-    stage.tun.send(&crossing(flag::SYN, 0))?;
+    stage.tun.send(&crossing(7_000, flag::SYN, 0))?;
     stage
         .tun
         .wait(wait::PATIENCE, "the server's SYN+ACK", |segment| {
@@ -98,7 +98,11 @@ fn simultaneous(stage: &Stage) -> Result<()> {
     let acknowledgment = syn.sequence.wrapping_add(1);
     stage
         .tun
-        .send(&crossing(flag::SYN | flag::ACK, acknowledgment))?;
+        .send(&crossing(7_000, flag::SYN | flag::ACK, acknowledgment))?;
+    // Up to 6.11 the kernel answers that with a challenge, and only this establishes.
+    stage
+        .tun
+        .send(&crossing(7_001, flag::ACK, acknowledgment))?;
     wait::until_true(wait::PATIENCE, "the simultaneous open", || {
         Ok(TcpInfo::of(&socket)?.is_established())
     })
