@@ -32,6 +32,8 @@ impl Stage {
     /// When one of them cannot be had.
     pub fn new(listen: &ListenOptions, settings: &[(&str, &str)]) -> Result<Self> {
         let server = Namespace::new()?;
+        // The default depends on kernel and memory, and may not exceed rmem_max, which counts too.
+        server.set(RMEM, &rmem(16 << 20))?;
         for (name, value) in settings {
             server.set(name, value)?;
         }
@@ -57,13 +59,12 @@ impl Stage {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn change(&self, rmem: Rmem) -> Result<()> {
-        let largest = match rmem {
+    pub fn change(&self, change: Rmem) -> Result<()> {
+        let largest = match change {
             Rmem::Lowered => 131_072,
-            Rmem::Raised => 64 << 20,
+            Rmem::Raised => 256 << 20,
         };
-        self.server
-            .set("net/ipv4/tcp_rmem", &format!("4096 131072 {largest}"))
+        self.server.set(RMEM, &rmem(largest))
     }
 
     /// The IPv4 peer with this number.
@@ -86,12 +87,18 @@ impl Stage {
     }
 }
 
+const RMEM: &str = "net/ipv4/tcp_rmem";
+
+fn rmem(largest: u32) -> String {
+    format!("4096 131072 {largest}")
+}
+
 /// How `tcp_rmem[2]` changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rmem {
-    /// Below every kernel's default: the scale gets smaller.
+    /// To less than any `rmem_max`: the scale gets smaller.
     Lowered,
-    /// Above every kernel's default: the scale gets larger.
+    /// The scale gets larger.
     Raised,
 }
 
