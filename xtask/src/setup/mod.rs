@@ -6,6 +6,7 @@
 pub mod affected;
 mod apt;
 mod bpf_linker;
+pub mod jvm;
 mod kernels;
 mod packages;
 mod rust_src;

@@ -12,12 +12,12 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::exec::Boot;
-use super::job::Job;
+use super::job::{Added, Job};
 use super::results::{Answer, NotTested, Outcome, Results, Row};
 use crate::build::{self, Binaries};
 use crate::kernels::{Kernel, TABLE};
 use crate::parse_kernel;
-use crate::setup::{self, Missing};
+use crate::setup::{self, Missing, jvm};
 
 /// VMs at the same time: each keeps about one core busy.
 const AT_ONCE: usize = 2;
@@ -167,6 +167,11 @@ pub fn run_all(
 ) -> Results {
     let is_missing = |run: &Run| missing.iter().any(|missing| missing.kernel == run.kernel);
     let queue: VecDeque<Run> = runs.into_iter().filter(|run| !is_missing(run)).collect();
+    let wants_jvm = |run: &Run| {
+        run.scenarios.is_empty() || run.scenarios.iter().any(|name| name == jvm::SCENARIO)
+    };
+    let any = queue.iter().any(wants_jvm);
+    let jvm = any.then(java_runtime).flatten();
     let queue = Mutex::new(queue);
     let rows = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -178,7 +183,9 @@ pub fn run_all(
                         .unwrap_or_else(PoisonError::into_inner)
                         .pop_front();
                     let Some(run) = run else { break };
-                    let answered = run_one(&run, binaries, timeout);
+                    let added = jvm.as_slice();
+                    let added = if wants_jvm(&run) { added } else { &[] };
+                    let answered = run_one(&run, binaries, added, timeout);
                     rows.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .extend(answered);
@@ -198,12 +205,26 @@ pub fn run_all(
     }
 }
 
+/// The Java runtime; without it the scenario that wants it is unsupported, which it says.
+fn java_runtime() -> Option<Added> {
+    match jvm::ensure() {
+        Ok(from) => Some(Added {
+            from,
+            path: jvm::PLACE.into(),
+        }),
+        Err(error) => {
+            eprintln!("xtask: no Java runtime: {error:#}");
+            None
+        }
+    }
+}
+
 /// One boot. Whatever goes wrong becomes a failed row.
-fn run_one(run: &Run, binaries: &Binaries, timeout: Duration) -> Vec<Row> {
+fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -> Vec<Row> {
     let label = format!("{} {}", run.kernel.name, run.variant());
     let lines = Lines::new(label.clone());
     let answers = lines.answers.clone();
-    let complaint = boot(run, binaries, timeout, lines)
+    let complaint = boot(run, binaries, added, timeout, lines)
         .unwrap_or_else(|error| Some((format!("{error:#}"), String::new())));
     let mut answers = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
     for name in &run.scenarios {
@@ -234,6 +255,7 @@ fn run_one(run: &Run, binaries: &Binaries, timeout: Duration) -> Vec<Row> {
 fn boot(
     run: &Run,
     binaries: &Binaries,
+    added: &[Added],
     timeout: Duration,
     lines: Lines,
 ) -> anyhow::Result<Option<(String, String)>> {
@@ -244,7 +266,7 @@ fn boot(
     let boot = Boot {
         kernel: run.kernel,
         binaries,
-        added: &[],
+        added,
         timeout,
     };
     let answers = lines.answers.clone();
