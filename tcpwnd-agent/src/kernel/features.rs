@@ -101,7 +101,7 @@ fn answer<E: Error + 'static>(
         Ok(true) => Support::Supported,
         Ok(false) => Support::Unsupported(unsupported.to_owned()),
         Err(error) => Support::Forbidden(match errno(&error) {
-            Some(errno) => host.explain(action, errno),
+            Some(errno) => host.explain(action, errno).unwrap_or_else(|bare| bare),
             None => error.to_string(),
         }),
     }

@@ -89,22 +89,25 @@ impl Host {
     }
 
     /// Why the kernel refused `action`, and the way out, in one line.
-    #[must_use]
-    pub fn explain(&self, action: Action, errno: i32) -> String {
+    ///
+    /// # Errors
+    ///
+    /// The bare text of `errno` when nothing more is known.
+    pub fn explain(&self, action: Action, errno: i32) -> Result<String, String> {
         match (action, errno) {
-            (_, EPERM | EACCES) => format!("permission denied: {}", self.refusal(action)),
+            (_, EPERM | EACCES) => Ok(format!("permission denied: {}", self.refusal(action))),
             // bpf_base_func_proto (kernel/bpf/helpers.c) hides the helpers that read memory then.
             (Action::Load, EINVAL) if self.lockdown == Some(Lockdown::Confidentiality) => {
-                LOCKED_DOWN.to_owned()
+                Ok(LOCKED_DOWN.to_owned())
             }
             (Action::AttachKprobe | Action::AttachRawTracepoint, ENOENT) => {
-                "this kernel has no such symbol".to_owned()
+                Ok("this kernel has no such symbol".to_owned())
             }
             // ENOTSUPP, which has no name in user space: no trampolines on this architecture.
             (Action::AttachFentry, 524) => {
-                "this kernel cannot attach fentry programs on this architecture".to_owned()
+                Ok("this kernel cannot attach fentry programs on this architecture".to_owned())
             }
-            _ => std::io::Error::from_raw_os_error(errno).to_string(),
+            _ => Err(std::io::Error::from_raw_os_error(errno).to_string()),
         }
     }
 
@@ -242,7 +245,7 @@ mod tests {
             ..host(BPF | PERFMON)
         };
         assert_eq!(
-            host.explain(Action::AttachKprobe, EACCES),
+            host.explain(Action::AttachKprobe, EACCES).unwrap(),
             "permission denied: kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN \
              (or use --mechanism fentry)"
         );
@@ -250,7 +253,7 @@ mod tests {
 
     #[test]
     fn missing_capabilities_are_named() {
-        let load = |effective| host(effective).explain(Action::Load, EPERM);
+        let load = |effective| host(effective).explain(Action::Load, EPERM).unwrap();
         assert_eq!(
             load(BPF),
             "permission denied: CAP_PERFMON is missing: run as root, or with CAP_BPF and \
@@ -264,6 +267,7 @@ mod tests {
         };
         assert!(
             old.explain(Action::Load, EPERM)
+                .unwrap()
                 .contains("CAP_SYS_ADMIN is needed")
         );
     }
@@ -274,9 +278,9 @@ mod tests {
             memlock: Some(65_536),
             ..host(BPF | PERFMON)
         };
-        let text = host.explain(Action::CreateMap, EPERM);
+        let text = host.explain(Action::CreateMap, EPERM).unwrap();
         assert!(text.contains("65536 bytes"), "{text}");
-        assert!(!host.explain(Action::Load, EPERM).contains("65536"));
+        assert!(!host.explain(Action::Load, EPERM).unwrap().contains("65536"));
     }
 
     #[test]
@@ -290,11 +294,12 @@ mod tests {
             (Action::Load, EPERM),
             (Action::Load, EINVAL),
         ] {
-            assert!(host.explain(action, errno).contains("locked down"));
+            assert!(host.explain(action, errno).unwrap().contains("locked down"));
         }
         assert!(
             !host
                 .explain(Action::CreateMap, EPERM)
+                .unwrap()
                 .contains("locked down")
         );
     }
@@ -302,12 +307,13 @@ mod tests {
     #[test]
     fn other_errors_keep_their_text() {
         assert_eq!(
-            host(ADMIN).explain(Action::AttachKprobe, ENOENT),
+            host(ADMIN).explain(Action::AttachKprobe, ENOENT).unwrap(),
             "this kernel has no such symbol"
         );
         assert!(
             host(ADMIN)
                 .explain(Action::Load, libc::E2BIG)
+                .unwrap_err()
                 .contains("too long")
         );
     }

@@ -3,9 +3,12 @@
 //! Constraint: everything is loaded before anything is attached, so that little time passes
 //! between the first hook and the last; and whatever fails, nothing stays attached.
 
+use std::path::Path;
+
 use aya::{Btf, Ebpf};
 use tcpwnd_common::{ListenerSlot, Probe};
 
+use super::failure::one_line;
 use super::hook::{Carried, Workshop, candidates};
 use super::mapped::{Counters, Listeners};
 use super::table::{self, HOOKS, Hook, WINDOW};
@@ -13,7 +16,7 @@ use super::{
     AttachError, CountersSnapshot, Mechanism, MechanismChoice, ProbeStatus, Settings, object,
 };
 use crate::kernel::Degradation;
-use crate::kernel::btf::KernelBtf;
+use crate::kernel::btf::{self, KernelBtf};
 use crate::kernel::offsets;
 use crate::kernel::preflight::{self, Host};
 use crate::kernel::symbols::{Presence, Symbols};
@@ -94,11 +97,7 @@ impl Attached {
         settings: &Settings,
         presence: impl Fn(&str) -> Presence,
     ) -> Result<(), AttachError> {
-        // fentry wants the running kernel's own numbers of its types, whatever --btf says.
-        let btf = match settings.mechanism {
-            MechanismChoice::Kprobe => Err("it was not asked for".to_owned()),
-            _ => Btf::from_sys_fs().map_err(|error| error.to_string()),
-        };
+        let btf = fentry_btf(settings.mechanism);
         let mut shop = Workshop {
             ebpf: &mut self.ebpf,
             btf: btf.as_ref().map_err(String::as_str),
@@ -154,7 +153,7 @@ impl Attached {
                 mechanism: Some(way.mechanism),
                 symbol: way.symbol,
                 attached: hook.is_attached(),
-                reason: Some(hook.failures.join("; ")).filter(|reason| !reason.is_empty()),
+                reason: Some(one_line(&hook.failures)).filter(|reason| !reason.is_empty()),
                 runs: counters.runs(hook.hook.probe),
                 missed: hook.missed(&self.ebpf, self.kprobe_misses_are_counted),
             }
@@ -218,6 +217,21 @@ impl Drop for Attached {
     fn drop(&mut self) {
         self.detach();
     }
+}
+
+/// What fentry programs are bound with, or why there are none: the running kernel's own numbers of
+/// its types, whatever --btf says.
+fn fentry_btf(choice: MechanismChoice) -> Result<Btf, String> {
+    if choice == MechanismChoice::Kprobe {
+        return Err("it was not asked for".to_owned());
+    }
+    if !Path::new(btf::VMLINUX).exists() {
+        return Err(format!(
+            "{} is missing, and --btf is no substitute for it here (use --mechanism kprobe)",
+            btf::VMLINUX
+        ));
+    }
+    Btf::from_sys_fs().map_err(|error| error.to_string())
 }
 
 fn absent(hook: &Hook, reason: &str) -> Absent {

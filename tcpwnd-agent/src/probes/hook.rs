@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use aya::programs::ProgramError;
 use aya::{Btf, Ebpf};
 
+use super::failure::{Failure, Step, one_line};
 use super::program::{self, Link};
 use super::table::Hook;
 use super::{AttachError, Mechanism, MechanismChoice};
 use crate::kernel::features::errno;
-use crate::kernel::preflight::{Action, Host};
+use crate::kernel::preflight::Host;
 use crate::kernel::symbols::Presence;
 
 /// One way to carry a hook.
@@ -81,7 +82,7 @@ pub struct Carried {
     /// How it is carried.
     pub way: Candidate,
     /// What was tried before, and why it failed.
-    pub failures: Vec<String>,
+    pub failures: Vec<Failure>,
     links: Vec<Link>,
     rest: VecDeque<Candidate>,
 }
@@ -118,7 +119,8 @@ impl Carried {
             let Err(error) = self.attach_programs(shop.ebpf) else {
                 return Ok(());
             };
-            self.failures.push(shop.failure("attach", self.way, &error));
+            self.failures
+                .push(shop.failure(Step::Attach, self.way, &error));
             shop.unload(self.way);
             self.way =
                 shop.load_first(self.hook, &mut self.rest, &mut self.failures, Some(error))?;
@@ -151,7 +153,8 @@ impl Carried {
             outcome => outcome,
         };
         attached.map_err(|source| {
-            AttachError::refused(failure("attach", self.way, &source, host), source)
+            let failure = Failure::new(Step::Attach, self.way, &source, host);
+            AttachError::refused(one_line(&[failure]), source)
         })
     }
 
@@ -200,7 +203,7 @@ impl Workshop<'_> {
         &mut self,
         hook: &Hook,
         ways: &mut VecDeque<Candidate>,
-        failures: &mut Vec<String>,
+        failures: &mut Vec<Failure>,
         mut last: Option<ProgramError>,
     ) -> Result<Candidate, AttachError> {
         while let Some(way) = ways.pop_front() {
@@ -208,13 +211,13 @@ impl Workshop<'_> {
                 Ok(()) => return Ok(way),
                 Err(error) => {
                     self.unload(way);
-                    failures.push(self.failure("load", way, &error));
+                    failures.push(self.failure(Step::Load, way, &error));
                     last = Some(error);
                 }
             }
         }
         match last {
-            Some(source) => Err(AttachError::refused(failures.join("; "), source)),
+            Some(source) => Err(AttachError::refused(one_line(failures), source)),
             None => Err(AttachError::NoSymbol {
                 hook: hook.probe.name(),
                 functions: hook.functions.join(" or "),
@@ -241,55 +244,12 @@ impl Workshop<'_> {
         }
     }
 
-    fn failure(&self, verb: &str, way: Candidate, error: &ProgramError) -> String {
+    fn failure(&self, step: Step, way: Candidate, error: &ProgramError) -> Failure {
         match (way.mechanism, self.btf) {
-            (Mechanism::Fentry, Err(reason)) => {
-                format!("failed to {verb} fentry {}: {reason}", way.symbol)
-            }
-            _ => failure(verb, way, error, self.host),
+            (Mechanism::Fentry, Err(reason)) => Failure::because(step, way, reason.to_owned()),
+            _ => Failure::new(step, way, error, self.host),
         }
     }
-}
-
-/// The one line of a failure.
-fn failure(verb: &str, way: Candidate, error: &ProgramError, host: &Host) -> String {
-    let action = match (verb, way.mechanism) {
-        ("load", _) => Action::Load,
-        (_, Mechanism::Fentry) => Action::AttachFentry,
-        (_, Mechanism::Kprobe) => Action::AttachKprobe,
-        (_, Mechanism::RawTracepoint) => Action::AttachRawTracepoint,
-    };
-    let reason = match (error, errno(error)) {
-        (ProgramError::LoadError { verifier_log, .. }, Some(errno)) => {
-            let verdict = verdict(&verifier_log.to_string());
-            format!("{}{verdict}", host.explain(action, errno))
-        }
-        (_, Some(errno)) => host.explain(action, errno),
-        (error, None) => error.to_string(),
-    };
-    format!(
-        "failed to {verb} {} {}: {reason}",
-        way.mechanism.name(),
-        way.symbol
-    )
-}
-
-/// How the lines begin that the verifier adds at the end whatever happened.
-const STATISTICS: [&str; 4] = [
-    "processed ",
-    "verification time ",
-    "stack depth ",
-    "subprog ",
-];
-
-/// The verifier's last word, in brackets; its whole log is for `-vv`.
-fn verdict(log: &str) -> String {
-    log.lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|begin| line.starts_with(begin)))
-        .map(|line| format!(" (the verifier says: {line})"))
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -377,16 +337,5 @@ mod tests {
                 (Mechanism::Fentry, "__tcp_select_window"),
             ]
         );
-    }
-
-    #[test]
-    fn the_verifiers_last_word_is_found() {
-        let log = "0: R1=ctx\ninvalid mem access 'scalar'\nverification time 9 usec\n\
-                   stack depth 0\nsubprog 0 (a) main insns_self 0\nprocessed 9 insns (limit 1)\n\n";
-        assert_eq!(
-            verdict(log),
-            " (the verifier says: invalid mem access 'scalar')"
-        );
-        assert_eq!(verdict(""), "");
     }
 }

@@ -6,6 +6,7 @@
 
 mod attach;
 mod error;
+mod failure;
 mod hook;
 mod mapped;
 mod object;

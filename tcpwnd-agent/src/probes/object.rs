@@ -117,7 +117,10 @@ fn refused(source: EbpfError, host: &Host) -> AttachError {
         _ => "the object".to_owned(),
     };
     let reason = match errno(&source) {
-        Some(errno) => host.explain(Action::CreateMap, errno),
+        Some(errno) => {
+            let explained = host.explain(Action::CreateMap, errno);
+            explained.unwrap_or_else(|bare| bare)
+        }
         None => source.to_string(),
     };
     AttachError::Object {

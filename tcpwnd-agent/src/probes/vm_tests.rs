@@ -286,6 +286,29 @@ fn without_capabilities_the_missing_ones_are_named() {
     });
 }
 
+/// Kernels before 5.11 charge maps to the limit; later ones take no notice of it.
+#[test]
+#[ignore = "needs a VM"]
+fn a_small_limit_on_locked_memory_is_named_where_it_matters() {
+    let limit = libc::rlimit {
+        rlim_cur: 65_536,
+        rlim_max: 65_536,
+    };
+    // SAFETY: reads the struct, changes a limit of this process.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    assert_eq!(done, 0);
+    keep_capabilities(SERVICE);
+    let outcome = in_runtime(async { attach(&settings(MechanismChoice::Auto)).map(drop) });
+    let release = crate::kernel::release();
+    match outcome {
+        Ok(()) => assert!(!release.starts_with("5.10."), "{release}"),
+        Err(error) => {
+            assert!(release.starts_with("5.10."), "{release}: {error}");
+            assert!(error.to_string().contains("only 65536 bytes"), "{error}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs a VM"]
 fn the_kernels_features_are_recognised() {
