@@ -73,6 +73,16 @@ impl<'t> Peer<'t> {
         }
     }
 
+    /// The same client trying again: the same address, the `number`-th other sequence number.
+    #[must_use]
+    pub fn again(&self, number: u32) -> Self {
+        let mut other = Self::offering(self.tun, self.local, self.remote, self.offer.clone());
+        other.initial = self.initial.wrapping_add(number << 20);
+        other.next = other.initial.wrapping_add(1);
+        other.clock = self.clock + number;
+        other
+    }
+
     /// This client's address.
     #[must_use]
     pub fn local(&self) -> SocketAddr {

@@ -61,17 +61,17 @@ const MUTANTS: [Mutant; 5] = [
     },
     Mutant {
         name: "sequence number not compared",
-        file: "tcpwnd-core/src/detect/window_scale/evidence.rs",
+        file: "tcpwnd-core/src/detect/window_scale/paired.rs",
         right: "    if record.child.snd_una == first {\n        return true;\n    }",
-        wrong: "    if record.child.snd_una != first {\n        return true;\n    }\n    return true;",
-        scenarios: &["older_cookie", "stale_record"],
+        wrong: "    if record.child.snd_una == first || first != 1 {\n        return true;\n    }",
+        scenarios: &["older_cookie"],
     },
     Mutant {
         name: "missing evidence called ok",
         file: "tcpwnd-core/src/detect/window_scale/verdict.rs",
         right: "        Err(cause) => Judgement {\n            verdict: Verdict::Unverified(cause),",
         wrong: "        Err(cause) => Judgement {\n            verdict: { let _ = cause; Verdict::Ok },",
-        scenarios: &["before_start"],
+        scenarios: &["started_late"],
     },
 ];
 
@@ -189,4 +189,19 @@ fn a_scenario_failed(mutant: &Mutant, answers: &Path) -> anyhow::Result<bool> {
     });
     ensure!(failed, "the VM failed, not a scenario");
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MUTANTS;
+    use crate::paths;
+
+    #[test]
+    fn each_mutant_fits_the_sources() {
+        for mutant in &MUTANTS {
+            let text = std::fs::read_to_string(paths::workspace().join(mutant.file)).unwrap();
+            let places = text.matches(mutant.right).count();
+            assert_eq!(places, 1, "\"{}\" in {}", mutant.name, mutant.file);
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod lockdown;
 mod many;
 mod map_lookups;
 mod odd;
+mod older_cookie;
 mod open_now;
 mod ordinary;
 mod rcvbuf_raised;
@@ -146,6 +147,11 @@ pub const ALL: &[Scenario] = &[
         "two_synacks",
         "two SYN+ACKs that differ: the ACK's timestamp decides, else unverified",
         two_synacks::play,
+    ),
+    gate(
+        "older_cookie",
+        "the ACK answers a SYN+ACK before the last one",
+        older_cookie::play,
     ),
     gate(
         "started_late",
