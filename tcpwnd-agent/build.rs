@@ -86,6 +86,10 @@ fn cargo(workspace: &Path, target_dir: &Path) -> Result<Command, Box<dyn Error>>
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env("PATH", path_with_linker()?);
+    // Without messages in the programs the agent has none to show.
+    if env::var_os("CARGO_FEATURE_DEBUG_LOG").is_some() {
+        cargo.args(["--features", "log"]);
+    }
     Ok(cargo)
 }
 

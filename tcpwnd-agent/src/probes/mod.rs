@@ -8,6 +8,8 @@ mod attach;
 mod error;
 mod failure;
 mod hook;
+#[cfg(feature = "debug-log")]
+mod log;
 mod mapped;
 mod object;
 mod program;

@@ -71,6 +71,8 @@ pub fn load(
         .map_max_entries("COUNTERS", u32::try_from(cpus).unwrap_or(u32::MAX))
         .load(OBJECT)
         .map_err(|source| refused(source, host))?;
+    #[cfg(feature = "debug-log")]
+    super::log::start(&mut ebpf).map_err(mapping("AYA_LOGS"))?;
     let ring = ring(&mut ebpf)?;
     // Their maps stay with the programs: those refer to them by descriptor until they are loaded.
     let counters =

@@ -24,6 +24,8 @@ const IPPROTO_TCP: u32 = 6;
 
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(&ctx, "state {} to {}", ctx.arg::<u32>(1), ctx.arg::<u32>(2));
     changed(Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
     0
 }
