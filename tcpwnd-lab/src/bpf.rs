@@ -14,8 +14,10 @@ const MAP_CREATE: i64 = 0;
 const MAP_LOOKUP_ELEM: i64 = 1;
 const MAP_TYPE_ARRAY: u32 = 2;
 
-/// Entries of the map.
-const ENTRIES: u32 = 1 << 16;
+/// Entries of the map, and the size of each in bytes. The larger, the longer a lookup copies, and
+/// the more of the time the kernel skips probe programs.
+const ENTRIES: u32 = 1 << 10;
+const SIZE: u32 = 1 << 14;
 
 /// The beginning of `union bpf_attr` as BPF_MAP_CREATE reads it.
 #[repr(C)]
@@ -94,7 +96,7 @@ fn create() -> Result<OwnedFd> {
     let attributes = Create {
         map_type: MAP_TYPE_ARRAY,
         key_size: 4,
-        value_size: 64,
+        value_size: SIZE,
         max_entries: ENTRIES,
         flags: 0,
     };
@@ -110,7 +112,7 @@ fn look_up(map: &OwnedFd, cpu: usize, stop: &AtomicBool) -> u64 {
         libc::CPU_SET(cpu, &mut set);
         libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
     }
-    let mut value = [0u8; 64];
+    let mut value = [0u8; SIZE as usize];
     let mut count = 0u64;
     while !stop.load(Ordering::Acquire) {
         let key = (count % u64::from(ENTRIES)) as u32;
