@@ -39,6 +39,9 @@ impl Tcpdump {
         let mut child = at.enter(|| {
             Command::new("tcpdump")
                 .args(["-n", "-l", "-U", "--immediate-mode", "-i", device])
+                // In this mode each packet takes a slot of the snapshot's length, 64 KiB unless
+                // told otherwise: a burst of 32 SYN+ACKs would fill the buffer.
+                .args(["-s", "256", "-B", "4096"])
                 // SYN and ACK set; the filter language has no TCP flags for IPv6.
                 .arg("tcp[13] & 18 = 18 or (ip6 and ip6[6] = 6 and ip6[53] & 18 = 18)")
                 .stdin(Stdio::null())
