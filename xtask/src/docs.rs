@@ -18,7 +18,7 @@ struct Part {
 
 const MATRIX: Part = Part {
     file: "docs/kernels.md",
-    begin: "<!-- matrix: written by cargo xtask test --full -->",
+    begin: "<!-- matrix: written by the command that it names -->",
     end: "<!-- end of matrix -->",
 };
 
@@ -28,7 +28,7 @@ const DEMO: Part = Part {
     end: "<!-- end of demo -->",
 };
 
-/// Writes the matrix with its date between the markers of docs/kernels.md.
+/// Writes the matrix with its date and command between the markers of docs/kernels.md.
 ///
 /// # Errors
 ///
@@ -36,9 +36,11 @@ const DEMO: Part = Part {
 pub fn write_matrix(results: &Results) -> anyhow::Result<()> {
     let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let tally = results.tally();
+    let typed: Vec<_> = std::env::args().skip(1).collect();
     MATRIX.write(&format!(
-        "Of {}: {tally}.\n\n{}",
+        "Written on {} by `cargo xtask {}`: {tally}.\n\n{}",
         date.trim(),
+        typed.join(" "),
         results.matrix()
     ))
 }

@@ -15,6 +15,7 @@ use super::exec::Boot;
 use super::job::{Added, Job};
 use super::results::{Answer, NotTested, Outcome, Results, Row};
 use crate::build::{self, Binaries};
+use crate::docs;
 use crate::kernels::{Kernel, TABLE};
 use crate::parse_kernel;
 use crate::setup::{self, Missing, jvm};
@@ -46,6 +47,9 @@ pub struct Options {
     /// Write all results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the matrix into docs/kernels.md
+    #[arg(long)]
+    write: bool,
     /// Seconds after which a VM is killed
     #[arg(long, value_name = "S", default_value_t = DEFAULT_TIMEOUT)]
     timeout: u64,
@@ -148,6 +152,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&results)?;
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    if options.write {
+        docs::write_matrix(&results)?;
     }
     println!("{}\n{}", results.matrix(), results.tally());
     Ok(if results.tally().is_good() {
