@@ -16,8 +16,8 @@ const MAP_TYPE_ARRAY: u32 = 2;
 
 /// Entries of the map, and the size of each in bytes. The larger, the longer a lookup copies, and
 /// the more of the time the kernel skips probe programs.
-const ENTRIES: u32 = 1 << 10;
-const SIZE: u32 = 1 << 14;
+const ENTRIES: u32 = 1 << 14;
+const SIZE: u32 = 1 << 10;
 
 /// The beginning of `union bpf_attr` as BPF_MAP_CREATE reads it.
 #[repr(C)]

@@ -13,6 +13,7 @@ mod held;
 mod hooks;
 mod http;
 mod init;
+mod mounts;
 mod net;
 mod packet;
 mod peer;

@@ -9,5 +9,5 @@ mod pair;
 mod setting;
 
 pub use command::{output, run};
-pub use namespace::Namespace;
+pub use namespace::{Namespace, in_a_thread};
 pub use pair::{Pair, PairOptions};

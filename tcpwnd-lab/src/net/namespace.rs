@@ -94,13 +94,14 @@ fn join(handle: RawFd) -> Result<()> {
     Ok(())
 }
 
-fn in_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// Runs `work` in a thread of its own, whose namespaces it may change.
+///
+/// # Errors
+/// What `work` returns, or that it panicked.
+pub fn in_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| match scope.spawn(work).join() {
         Ok(result) => result,
-        Err(panic) => Err(anyhow!(
-            "panicked in a network namespace: {}",
-            message(&*panic)
-        )),
+        Err(panic) => Err(anyhow!("panicked in a namespace: {}", message(&*panic))),
     })
 }
 

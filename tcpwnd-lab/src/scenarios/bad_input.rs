@@ -1,9 +1,7 @@
 //! What cannot work ends at once, with one clear line and exit code 2, and leaves nothing attached.
 
 use std::fs;
-use std::io;
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +11,7 @@ use super::bench::Bench;
 use crate::agent::{Caps, Launch};
 use crate::findings::Line;
 use crate::hooks::Hooks;
+use crate::mounts::with_mounts;
 
 /// The kernel's own type information.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -39,11 +38,8 @@ pub fn play(bench: &Bench) -> Result<String> {
     refused(bare.command(&["trace", "--for", "1ms"]), "CAP_")?;
 
     let directory = tempfile::tempdir().context("failed to make a directory")?;
-    refused(without_btf(trace(&[]), directory.path())?, "BTF")?;
-    refused(
-        without_symbol(trace(&[]), directory.path())?,
-        "tcp_make_synack",
-    )?;
+    without_btf(trace(&[]), directory.path())?;
+    without_symbol(trace(&[]), directory.path())?;
 
     let taken = TcpListener::bind("127.0.0.1:0").context("failed to listen")?;
     let address = taken
@@ -83,27 +79,26 @@ pub fn refused(mut command: Command, object: &str) -> Result<String> {
 }
 
 /// A kernel without type information, as far as this child can see.
-fn without_btf(command: Command, directory: &Path) -> Result<Command> {
+fn without_btf(command: Command, directory: &Path) -> Result<String> {
     let empty = directory.join("empty");
     fs::create_dir(&empty).context("failed to make a directory")?;
-    Ok(mounted(
-        command,
-        vec![(path(&empty)?, path("/sys/kernel/btf".as_ref())?)],
-    ))
+    with_mounts(&[(&empty, Path::new("/sys/kernel/btf"))], || {
+        refused(command, "BTF")
+    })
 }
 
 /// A kernel without `tcp_make_synack`, as far as this child can see.
-fn without_symbol(command: Command, directory: &Path) -> Result<Command> {
+fn without_symbol(command: Command, directory: &Path) -> Result<String> {
     let (symbols, types) = (directory.join("kallsyms"), directory.join("vmlinux"));
     let renamed = replace(&fs::read("/proc/kallsyms").context("failed to read symbols")?);
     fs::write(&symbols, renamed).context("failed to write symbols")?;
     let renamed = replace(&fs::read(BTF).context("failed to read BTF")?);
     fs::write(&types, renamed).context("failed to write BTF")?;
-    let mounts = vec![
-        (path(&symbols)?, path("/proc/kallsyms".as_ref())?),
-        (path(&types)?, path(BTF.as_ref())?),
+    let mounts = [
+        (symbols.as_path(), Path::new("/proc/kallsyms")),
+        (&types, Path::new(BTF)),
     ];
-    Ok(mounted(command, mounts))
+    with_mounts(&mounts, || refused(command, "tcp_make_synack"))
 }
 
 /// The same with another function's name in place of `tcp_make_synack`.
@@ -116,43 +111,4 @@ fn replace(bytes: &[u8]) -> Vec<u8> {
         }
     }
     bytes
-}
-
-fn path(path: &Path) -> Result<std::ffi::CString> {
-    std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).context("a path with a zero byte")
-}
-
-/// Gives the child a mount namespace of its own, with these paths over those.
-fn mounted(mut command: Command, mounts: Vec<(std::ffi::CString, std::ffi::CString)>) -> Command {
-    let apply = move || {
-        let none = std::ptr::null();
-        // SAFETY: between fork and exec; system calls only, whose strings outlive them.
-        let done = unsafe {
-            libc::unshare(libc::CLONE_NEWNS) == 0
-                && libc::mount(
-                    none,
-                    c"/".as_ptr(),
-                    none,
-                    libc::MS_REC | libc::MS_PRIVATE,
-                    none.cast(),
-                ) == 0
-                && mounts.iter().all(|(from, over)| {
-                    libc::mount(
-                        from.as_ptr(),
-                        over.as_ptr(),
-                        none,
-                        libc::MS_BIND,
-                        none.cast(),
-                    ) == 0
-                })
-        };
-        if done {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
-    };
-    // SAFETY: `apply` makes system calls only.
-    unsafe { command.pre_exec(apply) };
-    command
 }
