@@ -68,6 +68,9 @@ numbered! {
         NoRecord = "no_record",
         /// Handshakes whose record was of another connection with the same addresses.
         StaleRecord = "stale_record",
+        /// Children that the kernel threw away because another CPU had made one of the same
+        /// request: never connections, so not handshakes either.
+        DiscardedChildren = "discarded_children",
         /// Connections that were opened actively by both sides, which are left out.
         SimultaneousOpens = "simultaneous_opens",
         /// SYN+ACKs that could not be recorded because a field was unreadable.

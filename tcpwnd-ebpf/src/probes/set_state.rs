@@ -26,7 +26,8 @@ const IPPROTO_TCP: u32 = 6;
 pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(&ctx, "state {} to {}", ctx.arg::<u32>(1), ctx.arg::<u32>(2));
-    changed(Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    let sk = Object(ctx.arg(0));
+    changed(sk, ctx.arg(1), ctx.arg(2), discarded(sk));
     0
 }
 
@@ -35,14 +36,24 @@ pub fn set_state_kprobe(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(new)) = (ctx.arg(0), ctx.arg(1)) {
         let sk = Object(sk);
         if let Ok(old) = sk.get::<u8>(Field::State) {
-            changed(sk, old as u32, new);
+            // inet_ehash_nolisten does not come through here.
+            changed(sk, old as u32, new, false);
         }
     }
     0
 }
 
+/// Whether a child that goes from SYN_RECV to CLOSE was never a connection: two CPUs had made a
+/// child of the same request each (the ACK on one, the first data on the other), and this one
+/// came second (inet_ehash_nolisten, net/ipv4/inet_hashtables.c). It still has its local port,
+/// which tcp_set_state takes away before it tells (inet_put_port); seen on 5.10 and 7.3.
 #[inline(always)]
-fn changed(sk: Object, old: u32, new: u32) {
+fn discarded(sk: Object) -> bool {
+    sk.get::<u16>(Field::LocalPort).is_ok_and(|port| port != 0)
+}
+
+#[inline(always)]
+fn changed(sk: Object, old: u32, new: u32, discarded: bool) {
     if old != states::SYN_RECV {
         if new == states::CLOSE {
             run(Probe::SetState);
@@ -63,6 +74,12 @@ fn changed(sk: Object, old: u32, new: u32) {
         return count(Counter::SocketUnreadable);
     }
     if old == states::SYN_RECV {
+        if new == states::CLOSE && discarded {
+            if flow::wanted(&key) {
+                count(Counter::DiscardedChildren);
+            }
+            return;
+        }
         left_syn_recv(sk, &key, new);
     } else {
         simultaneous(&key);
@@ -136,9 +153,9 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
         if !paired(record) {
             count(Counter::StaleRecord);
         } else if matches!(outcome, Outcome::Established) {
-            // Not for one that died: two CPUs may make a child of one request each, and the one
-            // that loses goes to CLOSE at once (inet_ehash_nolisten, net/ipv4/
-            // inet_hashtables.c) while the other still needs the record.
+            // Not for one that died: where the kernel does not tell (see `discarded`), it may
+            // be a child that another one of the same request has replaced, which still needs
+            // the record.
             let _ = HANDSHAKES.remove(key);
             if child::suspect(record) {
                 record.child.flags |= child::track(sk, key, now, record);
