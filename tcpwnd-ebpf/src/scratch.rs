@@ -75,3 +75,22 @@ pub fn cookie_call() -> Option<&'static mut CookieCall> {
     // SAFETY: the place belongs to this CPU; a cookie check neither recurses nor sleeps.
     COOKIE_CALL.get_ptr_mut(0).map(|call| unsafe { &mut *call })
 }
+
+#[map]
+static SEEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whether the other of two programs at the same place has just handled this socket; if not, it
+/// is told that this one does. A note that nobody collected, because the other program was
+/// skipped, makes the two change places for one event.
+#[inline(always)]
+pub fn seen(sk: u64) -> bool {
+    let Some(note) = SEEN.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: the place belongs to this CPU; programs that interrupt each other find another
+    // socket's address in it, and then handle theirs.
+    let note = unsafe { &mut *note };
+    let seen = *note == sk;
+    *note = if seen { 0 } else { sk };
+    seen
+}

@@ -45,7 +45,7 @@ fn scrape(
         counters: &CountersSnapshot::of(&[(Counter::HandshakesLost, 1), (Counter::EntryMissed, 2)]),
         probes: &[
             status(Probe::MakeSynack, Some(Mechanism::Fentry), Some(0)),
-            status(Probe::SetState, Some(Mechanism::RawTracepoint), Some(3)),
+            status(Probe::SetState, Some(Mechanism::Kprobe), Some(3)),
             status(Probe::CookieV6Check, None, None),
         ],
         watching_since: 1_700_000_000.25,

@@ -34,11 +34,11 @@ pub fn candidates(
     presence: impl Fn(&str) -> Presence,
 ) -> VecDeque<Candidate> {
     let mut ways = VecDeque::new();
-    if let Some((symbol, ref program)) = hook.raw_tracepoint {
+    if let Some((symbol, programs)) = hook.raw_tracepoint {
         ways.push_back(Candidate {
             mechanism: Mechanism::RawTracepoint,
             symbol,
-            programs: std::slice::from_ref(program),
+            programs,
         });
     }
     for (mechanism, programs, wanted) in [

@@ -9,7 +9,7 @@ use super::states;
 use crate::counters::{count, run};
 use crate::maps::{EVENTS, HANDSHAKES, OPEN, WATCH};
 use crate::read::Object;
-use crate::scratch::{Builder, handshake};
+use crate::scratch::{self, Builder, handshake};
 use crate::{child, consts, flow};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{kprobe, raw_tracepoint};
@@ -26,9 +26,28 @@ const IPPROTO_TCP: u32 = 6;
 pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(&ctx, "state {} to {}", ctx.arg::<u32>(1), ctx.arg::<u32>(2));
-    let sk = Object(ctx.arg(0));
-    changed(sk, ctx.arg(1), ctx.arg(2), discarded(sk));
+    either(Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
     0
+}
+
+/// The same once more. From 6.1 on the kernel skips a program that would interrupt itself
+/// (`__bpf_trace_run`, kernel/trace/bpf_trace.c): a connect() or close() is interrupted by a
+/// packet that ends a handshake. It never skips both, since they run one after the other.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn set_state_again_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+    either(Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// Handles a change of state unless the other program did. What neither ever handles ends here.
+#[inline(always)]
+fn either(sk: Object, old: u32, new: u32) {
+    let matters = old == states::SYN_RECV
+        || new == states::CLOSE
+        || (old == states::SYN_SENT && new == states::SYN_RECV);
+    if matters && !scratch::seen(sk.id()) {
+        changed(sk, old, new, true);
+    }
 }
 
 #[kprobe]
@@ -36,7 +55,6 @@ pub fn set_state_kprobe(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(new)) = (ctx.arg(0), ctx.arg(1)) {
         let sk = Object(sk);
         if let Ok(old) = sk.get::<u8>(Field::State) {
-            // inet_ehash_nolisten does not come through here.
             changed(sk, old as u32, new, false);
         }
     }
@@ -45,15 +63,16 @@ pub fn set_state_kprobe(ctx: ProbeContext) -> u32 {
 
 /// Whether a child that goes from SYN_RECV to CLOSE was never a connection: two CPUs had made a
 /// child of the same request each (the ACK on one, the first data on the other), and this one
-/// came second (inet_ehash_nolisten, net/ipv4/inet_hashtables.c). It still has its local port,
-/// which tcp_set_state takes away before it tells (inet_put_port); seen on 5.10 and 7.3.
+/// came second (inet_ehash_nolisten, net/ipv4/inet_hashtables.c). At the tracepoint it still has
+/// its local port, which tcp_set_state takes away before it tells (inet_put_port); seen on 5.10
+/// and 7.3. It does not come through tcp_set_state at all.
 #[inline(always)]
 fn discarded(sk: Object) -> bool {
     sk.get::<u16>(Field::LocalPort).is_ok_and(|port| port != 0)
 }
 
 #[inline(always)]
-fn changed(sk: Object, old: u32, new: u32, discarded: bool) {
+fn changed(sk: Object, old: u32, new: u32, tracepoint: bool) {
     if old != states::SYN_RECV {
         if new == states::CLOSE {
             run(Probe::SetState);
@@ -74,7 +93,7 @@ fn changed(sk: Object, old: u32, new: u32, discarded: bool) {
         return count(Counter::SocketUnreadable);
     }
     if old == states::SYN_RECV {
-        if new == states::CLOSE && discarded {
+        if new == states::CLOSE && tracepoint && discarded(sk) {
             if flow::wanted(&key) {
                 count(Counter::DiscardedChildren);
             }
