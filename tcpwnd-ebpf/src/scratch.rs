@@ -77,20 +77,39 @@ pub fn cookie_call() -> Option<&'static mut CookieCall> {
 }
 
 #[map]
-static SEEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static NOTED_CHANGE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// Whether the other of two programs at the same place has just handled this socket; if not, it
-/// is told that this one does. A note that nobody collected, because the other program was
-/// skipped, makes the two change places for one event.
+/// One change of one socket: sockets are aligned to far more than the number of states.
 #[inline(always)]
-pub fn seen(sk: u64) -> bool {
-    let Some(note) = SEEN.get_ptr_mut(0) else {
+fn change(sk: u64, new: u32) -> u64 {
+    sk | new as u64
+}
+
+/// Notes that the first program on state changes handles this one.
+#[inline(always)]
+pub fn note_change(sk: u64, new: u32) {
+    if let Some(note) = NOTED_CHANGE.get_ptr_mut(0) {
+        // SAFETY: the place belongs to this CPU.
+        unsafe { *note = change(sk, new) };
+    }
+}
+
+/// Whether the first program noted this change; takes the note away.
+///
+/// A change in process context may be interrupted between the two programs, and its note be gone:
+/// then it is handled twice. That does no harm to a close, which is told once anyway; a passive
+/// connection leaves SYN_RECV in softirq, but for a Fast Open one that the application closes
+/// before it is confirmed.
+#[inline(always)]
+pub fn is_noted(sk: u64, new: u32) -> bool {
+    let Some(note) = NOTED_CHANGE.get_ptr_mut(0) else {
         return false;
     };
-    // SAFETY: the place belongs to this CPU; programs that interrupt each other find another
-    // socket's address in it, and then handle theirs.
+    // SAFETY: the place belongs to this CPU.
     let note = unsafe { &mut *note };
-    let seen = *note == sk;
-    *note = if seen { 0 } else { sk };
-    seen
+    let noted = *note == change(sk, new);
+    if noted {
+        *note = 0;
+    }
+    noted
 }

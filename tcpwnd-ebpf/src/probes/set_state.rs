@@ -26,28 +26,33 @@ const IPPROTO_TCP: u32 = 6;
 pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(&ctx, "state {} to {}", ctx.arg::<u32>(1), ctx.arg::<u32>(2));
-    either(Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    if matters(old, new) {
+        scratch::note_change(sk.id(), new);
+        changed(sk, old, new, true);
+    }
     0
 }
 
 /// The same once more. From 6.1 on the kernel skips a program that would interrupt itself
 /// (`__bpf_trace_run`, kernel/trace/bpf_trace.c): a connect() or close() is interrupted by a
-/// packet that ends a handshake. It never skips both, since they run one after the other.
+/// packet that ends a handshake. It never skips both, since they run one after the other. What
+/// the first did not note, this one handles.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn set_state_again_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
-    either(Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    if matters(old, new) && !scratch::is_noted(sk.id(), new) {
+        changed(sk, old, new, true);
+    }
     0
 }
 
-/// Handles a change of state unless the other program did. What neither ever handles ends here.
+/// Whether a change of state is one that the programs act on.
 #[inline(always)]
-fn either(sk: Object, old: u32, new: u32) {
-    let matters = old == states::SYN_RECV
+fn matters(old: u32, new: u32) -> bool {
+    old == states::SYN_RECV
         || new == states::CLOSE
-        || (old == states::SYN_SENT && new == states::SYN_RECV);
-    if matters && !scratch::seen(sk.id()) {
-        changed(sk, old, new, true);
-    }
+        || (old == states::SYN_SENT && new == states::SYN_RECV)
 }
 
 #[kprobe]
