@@ -3,6 +3,7 @@
 mod build;
 mod command;
 mod demo;
+mod deploy;
 mod docs;
 mod kernels;
 mod lint;
@@ -40,6 +41,9 @@ enum Task {
     /// Run things in a VM with one of the kernels
     #[command(subcommand)]
     Vm(vm::Task),
+    /// The files under deploy/
+    #[command(subcommand)]
+    Deploy(deploy::Task),
     /// Show a damaged connection, found and mended, in a VM
     Demo(demo::Options),
     /// The kernels that tests run on
@@ -71,6 +75,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Task::Build => build::run().map(|_| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
+        Task::Deploy(task) => Ok(deploy::run(&task)),
         Task::Mutate(options) => mutate::run(&options),
         Task::Vm(task) => vm::run(task),
         Task::Kernel(KernelTask::List) => list_kernels().map(|()| ExitCode::SUCCESS),

@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::build::{self, cargo};
+use crate::deploy;
 use crate::docs;
 use crate::kernels::{Source, TABLE};
 use crate::lint;
@@ -55,6 +56,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         tally.count(passed);
     }
     tally.add(step("unit tests", unit_tests)?);
+    tally.add(step("deploy", deploy::check));
     let results = match step("build", build::run) {
         Ok(binaries) => {
             let seconds = if options.full {

@@ -1,0 +1,86 @@
+//! What is under deploy/, shown to the programs that read it where tcpwnd is put to use.
+//!
+//! Constraint: a check that cannot be made says so and counts as skipped; it never just passes.
+
+mod systemd;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::paths;
+use crate::vm::results::Tally;
+
+/// What can be done with the files under deploy/.
+#[derive(Subcommand)]
+pub enum Task {
+    /// Show each file to the program that it is written for
+    Check,
+}
+
+/// How a check came out, when nothing was wrong.
+enum Answer {
+    /// It held.
+    Held,
+    /// It could not be made here, and why.
+    Skipped(String),
+}
+
+struct Check {
+    name: &'static str,
+    run: fn() -> anyhow::Result<Answer>,
+}
+
+const CHECKS: &[Check] = &[
+    Check {
+        name: "systemd unit",
+        run: systemd::unit,
+    },
+    Check {
+        name: "systemd unit with the drop-in for old kernels",
+        run: systemd::with_drop_in,
+    },
+];
+
+/// Does what was asked.
+pub fn run(task: &Task) -> ExitCode {
+    match task {
+        Task::Check => {
+            let tally = check();
+            println!("{tally}");
+            if tally.is_good() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Makes every check and says how each came out.
+pub fn check() -> Tally {
+    let mut tally = Tally::default();
+    for Check { name, run } in CHECKS {
+        match run() {
+            Ok(Answer::Held) => {
+                eprintln!("ok: {name}");
+                tally.passed += 1;
+            }
+            Ok(Answer::Skipped(reason)) => {
+                eprintln!("SKIPPED: {name}: {reason}");
+                tally.skipped += 1;
+            }
+            Err(error) => {
+                eprintln!("FAILED: {name}: {error:#}");
+                tally.failed += 1;
+            }
+        }
+    }
+    tally
+}
+
+/// A file or folder under deploy/.
+fn file(name: &str) -> PathBuf {
+    paths::workspace().join("deploy").join(name)
+}
