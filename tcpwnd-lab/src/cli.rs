@@ -1,6 +1,7 @@
 //! The laboratory's command line, for everything but PID 1.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use crate::client::Client;
 use crate::demo;
 use crate::scenarios::{self, ALL, Bench, Depth, Format};
 use crate::socket::ListenOptions;
+use crate::unit_tests;
 
 /// tcpwnd's network laboratory.
 #[derive(Debug, Parser)]
@@ -51,6 +53,14 @@ enum Command {
     /// Lists and plays scenarios.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
+    /// Runs the ignored tests of a test binary, each in a process of its own, and prints one JSON
+    /// object a line. Exit code 1 when one failed.
+    UnitTests {
+        /// The test binary.
+        binary: PathBuf,
+        /// What a test's name contains.
+        filter: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,6 +123,7 @@ fn dispatch(command: Command) -> Result<bool> {
             size,
             count,
         } => visit(server, size, count),
+        Command::UnitTests { binary, filter } => unit_tests::run(&binary, &filter),
         Command::Scenario(ScenarioCommand::List { json }) => list(json),
         Command::Scenario(ScenarioCommand::Run {
             json,

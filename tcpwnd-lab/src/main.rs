@@ -21,6 +21,7 @@ mod poll;
 mod scenarios;
 mod socket;
 mod tun;
+mod unit_tests;
 mod wait;
 mod witness;
 
