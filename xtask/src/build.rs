@@ -2,7 +2,9 @@
 //! laboratory, both static.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
 
 use crate::command;
 use crate::paths;
@@ -24,20 +26,50 @@ pub struct Binaries {
 ///
 /// When cargo fails; it has said why.
 pub fn run() -> anyhow::Result<Binaries> {
-    command::run(
-        cargo(&paths::workspace())
-            .args(["build", "--quiet", "--release", "--target", TARGET])
-            .args(["-p", "tcpwnd-agent", "-p", "tcpwnd-lab"])
-            .arg("--target-dir")
-            .arg(paths::target())
-            // Warnings are clippy's matter; cargo would repeat them before each VM.
-            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Awarnings"),
-    )?;
+    command::run(static_cargo("build").args(["-p", "tcpwnd-agent", "-p", "tcpwnd-lab"]))?;
     let folder = paths::target().join(TARGET).join("release");
     Ok(Binaries {
         agent: folder.join("tcpwnd"),
         lab: folder.join("tcpwnd-lab"),
     })
+}
+
+/// Builds the agent's unit tests as what goes into a VM, and returns the program.
+///
+/// # Errors
+///
+/// When cargo fails (it has said why), or names no program.
+pub fn agent_tests() -> anyhow::Result<PathBuf> {
+    let messages = command::output(
+        static_cargo("test")
+            .args(["--no-run", "-p", "tcpwnd-agent", "--bin", "tcpwnd"])
+            .arg("--message-format=json-render-diagnostics")
+            .stderr(Stdio::inherit()),
+    )?;
+    messages
+        .lines()
+        .find_map(test_program)
+        .context("cargo test --no-run named no test program of tcpwnd-agent: it has no unit tests")
+}
+
+/// A test program, where this message of cargo's is about one.
+fn test_program(message: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let is_test = message["profile"]["test"].as_bool()?;
+    is_test.then_some(message["executable"].as_str()?.into())
+}
+
+/// cargo for static programs without debug information, all with the same flags, so that what
+/// they have in common is built once.
+fn static_cargo(subcommand: &str) -> Command {
+    let mut cargo = cargo(&paths::workspace());
+    cargo
+        .args([subcommand, "--quiet", "--release", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(paths::target())
+        // Warnings are clippy's matter; cargo would repeat them before each VM.
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Awarnings");
+    cargo
 }
 
 /// The cargo that runs this program, in `folder`, without what it set for this program.
@@ -49,4 +81,24 @@ pub fn cargo(folder: &Path) -> Command {
         cargo.env_remove(name);
     }
     cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::test_program;
+
+    #[test]
+    fn cargos_messages() {
+        let message = |test: bool| {
+            format!(
+                r#"{{"reason":"compiler-artifact","profile":{{"test":{test}}},"executable":"/x"}}"#
+            )
+        };
+        assert_eq!(test_program(&message(true)).unwrap(), Path::new("/x"));
+        assert_eq!(test_program(&message(false)), None);
+        assert_eq!(test_program(r#"{"reason":"build-finished"}"#), None);
+        assert_eq!(test_program("not json"), None);
+    }
 }

@@ -42,8 +42,10 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
         .output()
         .with_context(|| format!("cannot run {}", describe(command)))?;
     if !status.success() {
-        let stderr = String::from_utf8_lossy(&stderr);
-        bail!("{} failed: {status}: {}", describe(command), stderr.trim());
+        let said = format!("{status}: {}", String::from_utf8_lossy(&stderr));
+        // Nothing where stderr was not for this program.
+        let said = said.trim_end_matches([':', ' ', '\n']);
+        bail!("{} failed: {said}", describe(command));
     }
     String::from_utf8(stdout).with_context(|| format!("{} printed no text", describe(command)))
 }

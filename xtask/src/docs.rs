@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::command;
 use crate::paths;
-use crate::vm::results::Results;
+use crate::vm::results::Tally;
 
 /// A part of a document that a command writes, between two lines that are comments.
 struct Part {
@@ -33,15 +33,13 @@ const DEMO: Part = Part {
 /// # Errors
 ///
 /// When the file or its markers are not there, or it cannot be written.
-pub fn write_matrix(results: &Results) -> anyhow::Result<()> {
+pub fn write_matrix(matrix: &str, tally: Tally) -> anyhow::Result<()> {
     let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
-    let tally = results.tally();
     let typed: Vec<_> = std::env::args().skip(1).collect();
     MATRIX.write(&format!(
-        "Written on {} by `cargo xtask {}`: {tally}.\n\n{}",
+        "Written on {} by `cargo xtask {}`: {tally}.\n\n{matrix}",
         date.trim(),
         typed.join(" "),
-        results.matrix()
     ))
 }
 

@@ -11,6 +11,7 @@ mod mutate;
 mod paths;
 mod setup;
 mod test;
+mod unit_tests;
 mod vm;
 
 use std::process::ExitCode;

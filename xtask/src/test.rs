@@ -2,24 +2,23 @@
 //!
 //! The last line says how many checks passed and failed, so that a run of nothing is seen.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use clap::Args;
 
-use crate::build::{self, cargo};
+use crate::build;
 use crate::deploy;
 use crate::docs;
-use crate::kernels::{Source, TABLE};
+use crate::kernels::{Kernel, Source, TABLE};
 use crate::lint;
-use crate::paths;
-use crate::setup;
+use crate::setup::{self, Missing};
+use crate::unit_tests;
+use crate::vm::agent_tests;
 use crate::vm::results::{Results, Tally};
 use crate::vm::test::{Caps, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
 
-/// The kernels on which the gate runs every scenario: the oldest, with the bug, and the newest.
+/// The kernels on which the gate runs everything: the oldest, with the bug, and the newest.
 const GATE_KERNELS: [&str; 2] = ["5.10-affected", "newest"];
 
 /// The scenario that the gate runs on the others.
@@ -31,8 +30,8 @@ const FULL_TIMEOUT: u64 = 5400;
 /// How much is tested.
 #[derive(Args)]
 pub struct Options {
-    /// Every scenario on every kernel, with either mechanism and with the service's capabilities
-    /// alone; writes the matrix to docs/kernels.md
+    /// Everything on every kernel, the scenarios with either mechanism and with the service's
+    /// capabilities alone; writes the matrix to docs/kernels.md
     #[arg(long)]
     full: bool,
 }
@@ -55,32 +54,26 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
         tally.count(passed);
     }
-    tally.add(step("unit tests", unit_tests)?);
+    let units = step("unit tests", unit_tests::run)?;
+    tally.add(units.tally);
     tally.add(step("deploy", deploy::check));
-    let results = match step("build", build::run) {
-        Ok(binaries) => {
-            let seconds = if options.full {
-                FULL_TIMEOUT
-            } else {
-                DEFAULT_TIMEOUT
-            };
-            let timeout = Duration::from_secs(seconds);
-            let runs = runs(options.full);
-            step("scenarios", || run_all(runs, &missing, &binaries, timeout))
+    let (scenarios, tests) = in_vms(options.full, &missing, &units.for_vms);
+    let mut of_vms = Tally::default();
+    for (what, results) in [("scenario", &scenarios), ("unit test in a VM", &tests)] {
+        if results.tally().passed + results.tally().failed == 0 {
+            eprintln!("FAILED: no {what} ran");
+            of_vms.count(false);
         }
-        Err(error) => {
-            eprintln!("FAILED: {error:#}");
-            Results::default()
-        }
-    };
-    if results.tally().passed + results.tally().failed == 0 {
-        eprintln!("FAILED: no scenario ran");
-        tally.count(false);
+        of_vms.add(results.tally());
     }
-    tally.add(results.tally());
-    println!("{}", results.matrix());
+    tally.add(of_vms);
+    let matrix = [scenarios.matrix("scenario"), tests.matrix("unit test")].join("\n");
+    println!("{matrix}");
+    for test in units.skipped {
+        println!("- skipped: unit test {test}");
+    }
     if options.full {
-        docs::write_matrix(&results)?;
+        docs::write_matrix(&matrix, of_vms)?;
     }
     eprintln!("took {} s", begin.elapsed().as_secs());
     println!("{tally}");
@@ -100,11 +93,39 @@ fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Runs the scenarios, and the unit tests that need a VM; nothing where the build fails.
+fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Results) {
+    let build = || anyhow::Ok((build::run()?, build::agent_tests()?));
+    let (binaries, program) = match step("build", build) {
+        Ok(built) => built,
+        Err(error) => {
+            eprintln!("FAILED: {error:#}");
+            return (Results::default(), Results::default());
+        }
+    };
+    let tests = step("unit tests in VMs", || {
+        agent_tests::run_on(every(full), missing, &binaries, &program, expected)
+    });
+    let timeout = Duration::from_secs(if full { FULL_TIMEOUT } else { DEFAULT_TIMEOUT });
+    let scenarios = step("scenarios", || {
+        run_all(runs(full), missing, &binaries, timeout)
+    });
+    (scenarios, tests)
+}
+
+/// The kernels on which everything runs.
+fn every(full: bool) -> Vec<&'static Kernel> {
+    TABLE
+        .iter()
+        .filter(|kernel| full || GATE_KERNELS.contains(&kernel.name))
+        .collect()
+}
+
 /// The gate's boots, or all of the matrix.
 fn runs(full: bool) -> Vec<Run> {
     let mut runs = Vec::new();
     for kernel in TABLE {
-        let every = full || GATE_KERNELS.contains(&kernel.name);
+        let every = every(full).contains(&kernel);
         let run = |mechanism, caps| Run {
             kernel,
             mechanism,
@@ -130,58 +151,10 @@ fn runs(full: bool) -> Vec<Run> {
     runs
 }
 
-/// Runs the unit tests and counts what cargo says of each crate.
-fn unit_tests() -> anyhow::Result<Tally> {
-    let mut child = cargo(&paths::workspace())
-        .args(["test", "--no-fail-fast"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run cargo test")?;
-    let mut tally = Tally::default();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            let line = line?;
-            writeln!(std::io::stderr(), "{line}")?;
-            tally.add(counts_of(&line).unwrap_or_default());
-        }
-    }
-    // A crate that does not build counts no tests; cargo's exit code tells.
-    if !child.wait()?.success() && tally.failed == 0 {
-        tally.count(false);
-    }
-    Ok(tally)
-}
-
-/// `test result: ok. 3 passed; 0 failed; 1 ignored; …`
-fn counts_of(line: &str) -> Option<Tally> {
-    let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
-    let count = |what: &str| {
-        let words = counts
-            .split(';')
-            .find_map(|part| part.trim().strip_suffix(what));
-        words.and_then(|number| number.trim().parse().ok())
-    };
-    Some(Tally {
-        passed: count(" passed")?,
-        failed: count(" failed")?,
-        skipped: count(" ignored")?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{counts_of, runs};
+    use super::runs;
     use crate::kernels::TABLE;
-
-    #[test]
-    fn counts_of_cargo_test() {
-        let line =
-            "test result: FAILED. 11 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out";
-        let tally = counts_of(line).unwrap();
-        assert_eq!((tally.passed, tally.failed, tally.skipped), (11, 2, 1));
-        assert!(counts_of("test vm::x ... ok").is_none());
-    }
 
     #[test]
     fn the_gate_leaves_no_kernel_out() {

@@ -1,6 +1,7 @@
-//! The programs on a real kernel. These need root and a kernel with kprobes, so they run in a VM:
-//! build the test binary static, add it to `cargo xtask vm exec`, and run it there with
-//! `--ignored --test-threads 1 vm_tests`.
+//! The programs on a real kernel. These need root and a kernel with kprobes, so they run in VMs:
+//! `cargo xtask test` does that, `cargo xtask vm agent-tests --kernel KERNEL` only that. They are
+//! found by this module's name and told from other ignored tests by the reason
+//! (xtask/src/vm/agent_tests.rs).
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -108,19 +109,19 @@ fn every_connection_comes_out(choice: MechanismChoice, expected: Mechanism) {
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn every_connection_comes_out_with_fentry() {
     every_connection_comes_out(MechanismChoice::Fentry, Mechanism::Fentry);
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn every_connection_comes_out_with_kprobes() {
     every_connection_comes_out(MechanismChoice::Kprobe, Mechanism::Kprobe);
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn the_window_probe_runs_only_while_something_is_watched() {
     std::fs::write("/proc/sys/kernel/bpf_stats_enabled", "1").unwrap();
     // The kernel keeps 15 characters of a program's name.
@@ -171,7 +172,7 @@ fn runs_of(name: &str) -> u64 {
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn without_confirmation_there_is_no_window_probe() {
     in_runtime(async {
         let mut attached = attach(&settings(MechanismChoice::Auto)).unwrap();
@@ -194,7 +195,7 @@ fn programs() -> Vec<String> {
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn nothing_remains_when_it_is_dropped_or_fails() {
     in_runtime(async {
         let attached = attach(&settings(MechanismChoice::Auto)).unwrap();
@@ -226,7 +227,7 @@ fn keep_capabilities(keep: u64) {
 const SERVICE: u64 = 1 << Capability::Bpf as u8 | 1 << Capability::Perfmon as u8;
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn the_services_capabilities_are_enough_for_fentry() {
     crate::kernel::preflight::lift_memlock_limit();
     keep_capabilities(SERVICE);
@@ -234,7 +235,7 @@ fn the_services_capabilities_are_enough_for_fentry() {
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn auto_takes_fentry_with_the_services_capabilities() {
     crate::kernel::preflight::lift_memlock_limit();
     keep_capabilities(SERVICE);
@@ -246,7 +247,7 @@ fn auto_takes_fentry_with_the_services_capabilities() {
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn debians_refusal_of_kprobes_is_explained() {
     crate::kernel::preflight::lift_memlock_limit();
     keep_capabilities(SERVICE);
@@ -270,7 +271,7 @@ fn debians_refusal_of_kprobes_is_explained() {
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn without_capabilities_the_missing_ones_are_named() {
     keep_capabilities(0);
     in_runtime(async {
@@ -288,7 +289,7 @@ fn without_capabilities_the_missing_ones_are_named() {
 
 /// Kernels before 5.11 charge maps to the limit; later ones take no notice of it.
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn a_small_limit_on_locked_memory_is_named_where_it_matters() {
     let limit = libc::rlimit {
         rlim_cur: 65_536,
@@ -310,7 +311,7 @@ fn a_small_limit_on_locked_memory_is_named_where_it_matters() {
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn the_kernels_features_are_recognised() {
     let features = Features::probe(&Host::read());
     println!("{features:?}");
@@ -334,7 +335,7 @@ fn the_kernels_features_are_recognised() {
 }
 
 #[test]
-#[ignore = "needs a VM"]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn a_connection_that_left_syn_recv_has_its_outcome() {
     in_runtime(async {
         let mut attached = attach(&settings(MechanismChoice::Auto)).unwrap();

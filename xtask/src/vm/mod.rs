@@ -1,6 +1,8 @@
 //! VMs: one kernel of the table, an initramfs of this machine's tools and our binaries, one
 //! command.
 
+pub mod agent_tests;
+mod answers;
 mod cpio;
 pub mod exec;
 mod initramfs;
@@ -9,6 +11,7 @@ mod klog;
 mod modules;
 mod qemu;
 pub mod results;
+mod side_by_side;
 pub mod test;
 mod tools;
 
@@ -23,6 +26,8 @@ pub enum Task {
     Exec(exec::Options),
     /// Run scenarios on kernels and print the matrix
     Test(test::Options),
+    /// Run the agent's unit tests that want a kernel with probes
+    AgentTests(agent_tests::Options),
     /// An interactive shell in a VM
     Shell(exec::ShellOptions),
 }
@@ -36,6 +41,7 @@ pub fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Exec(options) => exec::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::AgentTests(options) => agent_tests::run(&options),
         Task::Shell(options) => exec::shell(&options),
     }
 }

@@ -5,6 +5,9 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::{Kernel, TABLE};
+use crate::setup::Missing;
+
 /// How a scenario ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,11 +41,29 @@ pub struct Row {
     pub kernel: &'static str,
     /// Its release and package version.
     pub version: String,
-    /// How the programs were attached, and with which capabilities if not with all.
+    /// How the programs were attached, and with which capabilities if not with all; empty where
+    /// that is not told apart.
     pub variant: String,
     /// The scenario's own answer.
     #[serde(flatten)]
     pub answer: Answer,
+}
+
+impl Row {
+    /// The answers of one boot.
+    pub fn of(kernel: &'static Kernel, variant: &str, answers: Vec<Answer>) -> Vec<Self> {
+        let image = kernel.cached().ok().flatten();
+        let version = image.map_or_else(String::new, |image| image.version);
+        answers
+            .into_iter()
+            .map(|answer| Self {
+                kernel: kernel.name,
+                version: version.clone(),
+                variant: variant.to_owned(),
+                answer,
+            })
+            .collect()
+    }
 }
 
 /// A kernel that no scenario ran on, and why.
@@ -52,6 +73,15 @@ pub struct NotTested {
     pub kernel: &'static str,
     /// One line.
     pub reason: String,
+}
+
+impl From<&Missing> for NotTested {
+    fn from(missing: &Missing) -> Self {
+        Self {
+            kernel: missing.kernel.name,
+            reason: missing.reason.clone(),
+        }
+    }
 }
 
 /// All answers of a test run.
@@ -124,14 +154,15 @@ impl Results {
         tally
     }
 
-    /// Scenarios down, kernels and variants across, as Markdown, which reads well on a terminal
-    /// too; below it what failed or is not supported, and the kernels' versions.
-    pub fn matrix(&self) -> String {
+    /// Scenarios, or `what` else gave answers, down, kernels and variants across, as Markdown,
+    /// which reads well on a terminal too; below it what failed or is not supported, and the
+    /// kernels' versions.
+    pub fn matrix(&self, what: &str) -> String {
         let mut text = String::new();
         let columns = self.columns();
         let headings: Vec<String> = columns
             .iter()
-            .map(|(kernel, variant)| format!("{kernel} {variant}"))
+            .map(|(kernel, variant)| place_name(kernel, variant))
             .collect();
         let mut seen = BTreeSet::new();
         let scenarios: Vec<&str> = self
@@ -145,8 +176,8 @@ impl Results {
             .map(|name| name.len())
             .max()
             .unwrap_or(0)
-            .max(8);
-        let _ = write!(text, "| {:<first$} |", "scenario");
+            .max(what.len());
+        let _ = write!(text, "| {what:<first$} |");
         for heading in &headings {
             let _ = write!(text, " {heading} |");
         }
@@ -176,11 +207,7 @@ impl Results {
             .iter()
             .map(|row| (row.kernel, row.variant.as_str()))
             .collect();
-        let place = |kernel| {
-            crate::kernels::TABLE
-                .iter()
-                .position(|row| row.name == kernel)
-        };
+        let place = |kernel| TABLE.iter().position(|row| row.name == kernel);
         columns.sort_by_key(|(kernel, variant)| (place(*kernel), *variant));
         columns.dedup();
         columns
@@ -205,11 +232,7 @@ impl Results {
             .iter()
             .map(|row| (row.kernel, &row.version))
             .collect();
-        let place = |kernel| {
-            crate::kernels::TABLE
-                .iter()
-                .position(|row| row.name == kernel)
-        };
+        let place = |kernel| TABLE.iter().position(|row| row.name == kernel);
         versions.sort_by_key(|(kernel, _)| place(*kernel));
         versions.dedup();
         for (kernel, version) in versions {
@@ -240,13 +263,19 @@ impl Results {
             let detail = shortened(&answer.detail);
             let _ = write!(
                 text,
-                "\n- {kernel} {variant}, {}: {word}: {detail}",
+                "\n- {}, {}: {word}: {detail}",
+                place_name(kernel, variant),
                 answer.scenario
             );
         }
         text.push('\n');
         text
     }
+}
+
+/// A column's name.
+fn place_name(kernel: &str, variant: &str) -> String {
+    format!("{kernel} {variant}").trim_end().to_owned()
 }
 
 /// One line of bounded length; the JSON file has all of it.
@@ -296,7 +325,7 @@ mod tests {
         };
         assert_eq!(results.tally(), tally);
         assert_eq!(tally.to_string(), "1 passed, 1 failed, 2 skipped");
-        let matrix = results.matrix();
+        let matrix = results.matrix("scenario");
         assert!(
             matrix.starts_with("| scenario | 6.1 fentry | newest fentry |"),
             "{matrix}"

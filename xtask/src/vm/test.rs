@@ -1,30 +1,22 @@
 //! `vm test`: scenarios on kernels, one boot for each kernel and mechanism.
 
-use std::collections::VecDeque;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use super::answers::ask;
 use super::exec::Boot;
-use super::job::{Added, Job};
-use super::results::{Answer, NotTested, Outcome, Results, Row};
+use super::job::Added;
+use super::results::{NotTested, Results, Row};
+use super::side_by_side::side_by_side;
 use crate::build::{self, Binaries};
 use crate::docs;
 use crate::kernels::{Kernel, TABLE};
 use crate::parse_kernel;
 use crate::setup::{self, Missing, jvm};
-
-/// VMs at the same time: each keeps about one core busy.
-const AT_ONCE: usize = 2;
-
-/// What stands for the whole VM where no scenario can be blamed.
-const WHOLE_VM: &str = "(the VM)";
 
 /// Which scenarios, where.
 #[derive(Args)]
@@ -153,10 +145,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let text = serde_json::to_string_pretty(&results)?;
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
+    let matrix = results.matrix("scenario");
     if options.write {
-        docs::write_matrix(&results)?;
+        docs::write_matrix(&matrix, results.tally())?;
     }
-    println!("{}\n{}", results.matrix(), results.tally());
+    println!("{matrix}\n{}", results.tally());
     Ok(if results.tally().is_good() {
         ExitCode::SUCCESS
     } else {
@@ -173,42 +166,19 @@ pub fn run_all(
     timeout: Duration,
 ) -> Results {
     let is_missing = |run: &Run| missing.iter().any(|missing| missing.kernel == run.kernel);
-    let queue: VecDeque<Run> = runs.into_iter().filter(|run| !is_missing(run)).collect();
+    let runs: Vec<Run> = runs.into_iter().filter(|run| !is_missing(run)).collect();
     let wants_jvm = |run: &Run| {
         run.scenarios.is_empty() || run.scenarios.iter().any(|name| name == jvm::SCENARIO)
     };
-    let any = queue.iter().any(wants_jvm);
+    let any = runs.iter().any(wants_jvm);
     let jvm = any.then(java_runtime).flatten();
-    let queue = Mutex::new(queue);
-    let rows = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let run = queue
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .pop_front();
-                    let Some(run) = run else { break };
-                    let added = jvm.as_slice();
-                    let added = if wants_jvm(&run) { added } else { &[] };
-                    let answered = run_one(&run, binaries, added, timeout);
-                    rows.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .extend(answered);
-                }
-            });
-        }
+    let rows = side_by_side(runs, |run| {
+        let added = if wants_jvm(&run) { jvm.as_slice() } else { &[] };
+        run_one(&run, binaries, added, timeout)
     });
     Results {
-        rows: rows.into_inner().unwrap_or_else(PoisonError::into_inner),
-        not_tested: missing
-            .iter()
-            .map(|missing| NotTested {
-                kernel: missing.kernel.name,
-                reason: missing.reason.clone(),
-            })
-            .collect(),
+        rows,
+        not_tested: missing.iter().map(NotTested::from).collect(),
     }
 }
 
@@ -226,46 +196,8 @@ fn java_runtime() -> Option<Added> {
     }
 }
 
-/// One boot. Whatever goes wrong becomes a failed row.
+/// One boot.
 fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -> Vec<Row> {
-    let label = format!("{} {}", run.kernel.name, run.variant());
-    let lines = Lines::new(label.clone());
-    let answers = lines.answers.clone();
-    let complaint = boot(run, binaries, added, timeout, lines)
-        .unwrap_or_else(|error| Some((format!("{error:#}"), String::new())));
-    let mut answers = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
-    for name in &run.scenarios {
-        if complaint.is_none() && !answers.iter().any(|answer| answer.scenario == *name) {
-            answers.push(failure(name, "gave no answer"));
-        }
-    }
-    if let Some((complaint, log)) = complaint {
-        eprintln!("{label}: {complaint}\n{}", log.trim_end());
-        answers.push(failure(WHOLE_VM, &complaint));
-    } else if answers.is_empty() {
-        answers.push(failure(WHOLE_VM, "ran no scenario"));
-    }
-    let image = run.kernel.cached().ok().flatten();
-    let version = image.map_or_else(String::new, |image| image.version);
-    answers
-        .into_iter()
-        .map(|answer| Row {
-            kernel: run.kernel.name,
-            version: version.clone(),
-            variant: run.variant(),
-            answer,
-        })
-        .collect()
-}
-
-/// Boots; returns what is wrong with the run as a whole, with the kernel's log if it matters.
-fn boot(
-    run: &Run,
-    binaries: &Binaries,
-    added: &[Added],
-    timeout: Duration,
-    lines: Lines,
-) -> anyhow::Result<Option<(String, String)>> {
     let mut argv = vec!["tcpwnd-lab", "scenario", "run", "--json", "--mechanism"];
     argv.extend([run.mechanism.name(), "--caps", run.caps.name()]);
     argv.extend(run.full.then_some("--full"));
@@ -276,103 +208,7 @@ fn boot(
         added,
         timeout,
     };
-    let answers = lines.answers.clone();
-    let outcome = boot.run(&Job::new(&argv), lines, io::stderr())?;
-    if let Some(trouble) = outcome.trouble() {
-        return Ok(Some((trouble, outcome.log)));
-    }
-    let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-    let failed = answers
-        .iter()
-        .any(|answer| answer.outcome == Outcome::Failed);
-    Ok(match outcome.code {
-        // 1 is what the laboratory says when a scenario failed.
-        Ok(code) if code != u8::from(failed) => {
-            Some((format!("tcpwnd-lab ended with {code}"), String::new()))
-        }
-        _ => None,
-    })
-}
-
-fn failure(scenario: &str, detail: &str) -> Answer {
-    Answer {
-        scenario: scenario.to_owned(),
-        outcome: Outcome::Failed,
-        seconds: 0.0,
-        detail: detail.to_owned(),
-    }
-}
-
-/// Takes the laboratory's lines as they come and says each on stderr.
-struct Lines {
-    label: String,
-    pending: Vec<u8>,
-    answers: Arc<Mutex<Vec<Answer>>>,
-}
-
-impl Lines {
-    fn new(label: String) -> Self {
-        Self {
-            label,
-            pending: Vec::new(),
-            answers: Arc::default(),
-        }
-    }
-
-    fn take(&self, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
-        let label = &self.label;
-        let answer = match serde_json::from_str::<Answer>(&line) {
-            Ok(answer) => answer,
-            Err(error) => failure(WHOLE_VM, &format!("no answer ({error}): {line}")),
-        };
-        let Answer {
-            scenario,
-            outcome,
-            seconds,
-            detail,
-        } = &answer;
-        let word = format!("{outcome:?}").to_lowercase();
-        eprintln!("{label:<28} {scenario:<32} {word:<11} {seconds:6.1} s  {detail}");
-        self.answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(answer);
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.pending.extend_from_slice(bytes);
-        while let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.pending.drain(..=end).collect();
-            self.take(line.trim_ascii());
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::{Lines, Outcome};
-
-    #[test]
-    fn lines_may_come_in_pieces_and_what_is_no_answer_fails() {
-        let mut lines = Lines::new("x".to_owned());
-        lines
-            .write_all(b"{\"scenario\":\"a\",\"outcome\":\"pas")
-            .unwrap();
-        lines
-            .write_all(b"sed\",\"seconds\":1}\nnonsense\n")
-            .unwrap();
-        let answers = lines.answers.lock().unwrap();
-        let outcomes: Vec<_> = answers.iter().map(|answer| answer.outcome).collect();
-        assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed]);
-    }
+    let label = format!("{} {}", run.kernel.name, run.variant());
+    let answers = ask(&boot, &argv, &run.scenarios, &label);
+    Row::of(run.kernel, &run.variant(), answers)
 }

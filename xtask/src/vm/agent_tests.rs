@@ -1,0 +1,98 @@
+//! `vm agent-tests`: the agent's unit tests that want root and a kernel with probes.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::answers::ask;
+use super::exec::Boot;
+use super::job::Added;
+use super::results::{NotTested, Results, Row};
+use super::side_by_side::side_by_side;
+use crate::build::{self, Binaries};
+use crate::kernels::{Kernel, TABLE};
+use crate::parse_kernel;
+use crate::setup::{self, Missing};
+
+/// Why such tests are ignored outside of a VM, word for word.
+pub const REASON: &str = "runs in a VM: cargo xtask test";
+
+/// Part of the name of every such test (tcpwnd-agent/src/probes/vm_tests.rs).
+const FILTER: &str = "vm_tests::";
+
+/// Where the VM has the test binary.
+const PLACE: &str = "/usr/lib/tcpwnd-agent-tests";
+
+/// What they may take on one kernel.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Where they run.
+#[derive(Args)]
+pub struct Options {
+    /// Only on this kernel (repeatable; all of the table if not given)
+    #[arg(long = "kernel", value_parser = parse_kernel)]
+    kernels: Vec<&'static Kernel>,
+}
+
+/// Runs them, prints the matrix, and exits with 1 if something failed.
+///
+/// # Errors
+///
+/// When set-up or a build fails.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut kernels = options.kernels.clone();
+    if kernels.is_empty() {
+        kernels.extend(TABLE);
+    }
+    let missing = setup::ensure(&kernels, false)?;
+    let results = run_on(
+        kernels,
+        &missing,
+        &build::run()?,
+        &build::agent_tests()?,
+        &[],
+    );
+    println!("{}\n{}", results.matrix("test"), results.tally());
+    Ok(if results.tally().is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the tests of a binary, one boot for each kernel that could be had; those that are
+/// `expected` must be among them.
+pub fn run_on(
+    mut kernels: Vec<&'static Kernel>,
+    missing: &[Missing],
+    binaries: &Binaries,
+    tests: &Path,
+    expected: &[String],
+) -> Results {
+    let added = [Added {
+        from: tests.to_owned(),
+        path: PLACE.into(),
+    }];
+    let missing = missing
+        .iter()
+        .filter(|missing| kernels.contains(&missing.kernel));
+    let not_tested: Vec<_> = missing.map(NotTested::from).collect();
+    kernels.retain(|kernel| {
+        !not_tested
+            .iter()
+            .any(|missing| missing.kernel == kernel.name)
+    });
+    let rows = side_by_side(kernels, |kernel| {
+        let boot = Boot {
+            kernel,
+            binaries,
+            added: &added,
+            timeout: TIMEOUT,
+        };
+        let argv = ["tcpwnd-lab", "unit-tests", PLACE, FILTER];
+        Row::of(kernel, "", ask(&boot, &argv, expected, kernel.name))
+    });
+    Results { rows, not_tested }
+}
