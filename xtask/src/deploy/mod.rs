@@ -2,6 +2,9 @@
 //!
 //! Constraint: a check that cannot be made says so and counts as skipped; it never just passes.
 
+#[cfg(test)]
+mod metrics;
+mod prometheus;
 mod systemd;
 
 use std::path::PathBuf;
@@ -40,6 +43,14 @@ const CHECKS: &[Check] = &[
     Check {
         name: "systemd unit with the drop-in for old kernels",
         run: systemd::with_drop_in,
+    },
+    Check {
+        name: "Prometheus' rules",
+        run: prometheus::rules,
+    },
+    Check {
+        name: "Prometheus' rules on made-up series",
+        run: prometheus::tests,
     },
 ];
 
