@@ -7,8 +7,12 @@ use anyhow::Context;
 
 use crate::build::cargo;
 use crate::paths;
+use crate::setup::prometheus;
 use crate::vm::agent_tests;
 use crate::vm::results::Tally;
+
+/// The variable by which a test finds promtool (tcpwnd-agent/src/output/metrics_tests.rs).
+const PROMTOOL: &str = "TCPWND_PROMTOOL";
 
 /// How they ended.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,13 +31,23 @@ pub struct UnitTests {
 ///
 /// When cargo cannot be run.
 pub fn run() -> anyhow::Result<UnitTests> {
-    let mut child = cargo(&paths::workspace())
+    let mut tests = UnitTests::default();
+    let mut cargo = cargo(&paths::workspace());
+    cargo.env_remove(PROMTOOL);
+    // Without it a test checks nothing, and says so; here that is a failure.
+    match prometheus::ensure() {
+        Ok(prometheus) => drop(cargo.env(PROMTOOL, prometheus.promtool)),
+        Err(error) => {
+            eprintln!("FAILED: promtool cannot be had: {error:#}");
+            tests.tally.count(false);
+        }
+    }
+    let mut child = cargo
         .args(["test", "--no-fail-fast"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot run cargo test")?;
-    let mut tests = UnitTests::default();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
             let line = line?;

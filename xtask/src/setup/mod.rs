@@ -9,6 +9,7 @@ mod bpf_linker;
 pub mod jvm;
 mod kernels;
 mod packages;
+pub mod prometheus;
 mod rust_src;
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use clap::Args;
 use crate::kernels::{Kernel, TABLE};
 use crate::parse_kernel;
 use crate::paths;
+use prometheus::Prometheus;
 
 /// What set-up may be told.
 #[derive(Args, Default)]
@@ -53,10 +55,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         &options.kernels
     };
     let missing = ensure(wanted, options.refresh)?;
+    let prometheus = prometheus::ensure().context("Prometheus cannot be had")?;
     for kernel in wanted {
         if let Some(image) = kernel.cached()? {
             eprintln!("setup: kernel {}: {}", kernel.name, image.version);
         }
+    }
+    let Prometheus { server, promtool } = prometheus;
+    for program in [server, promtool] {
+        eprintln!("setup: {}", program.display());
     }
     if missing.is_empty() {
         eprintln!("setup: complete");
