@@ -5,7 +5,8 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::{Answer, file};
-use crate::command::{self, which};
+use crate::command;
+use crate::setup::prometheus;
 
 const RULES: &str = "prometheus/tcpwnd.rules.yml";
 const TESTS: &str = "prometheus/tcpwnd.test.yml";
@@ -21,9 +22,7 @@ pub fn tests() -> anyhow::Result<Answer> {
 }
 
 fn promtool(arguments: &[&str], name: &str) -> anyhow::Result<Answer> {
-    let Some(promtool) = which("promtool") else {
-        return Ok(Answer::Skipped("there is no promtool".to_owned()));
-    };
+    let promtool = prometheus::ensure()?.promtool;
     command::output(Command::new(promtool).args(arguments).arg(file(name)))
         .with_context(|| format!("promtool does not like {name}"))?;
     Ok(Answer::Held)
