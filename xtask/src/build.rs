@@ -1,6 +1,8 @@
 //! Builds what goes into a VM: the agent (whose build script builds the kernel programs) and the
 //! laboratory, both static.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -11,6 +13,9 @@ use crate::paths;
 
 /// Named explicitly so that build scripts and procedural macros stay dynamic.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The variable from which the agent takes its revision (tcpwnd-agent/src/output/metrics.rs).
+const REVISION: &str = "TCPWND_REVISION";
 
 /// The static binaries.
 pub struct Binaries {
@@ -26,12 +31,38 @@ pub struct Binaries {
 ///
 /// When cargo fails; it has said why.
 pub fn run() -> anyhow::Result<Binaries> {
-    command::run(static_cargo("build").args(["-p", "tcpwnd-agent", "-p", "tcpwnd-lab"]))?;
+    let mut cargo = static_cargo("build");
+    if let Some(revision) = revision() {
+        cargo.env(REVISION, revision);
+    }
+    command::run(cargo.args(["-p", "tcpwnd-agent", "-p", "tcpwnd-lab"]))?;
     let folder = paths::target().join(TARGET).join("release");
     Ok(Binaries {
         agent: folder.join("tcpwnd"),
         lab: folder.join("tcpwnd-lab"),
     })
+}
+
+/// What this checkout is called in tcpwnd_build_info: what the user says, else what git does.
+/// Only the agent's own crate reads it, and is compiled again when it changes.
+fn revision() -> Option<OsString> {
+    let workspace = paths::workspace();
+    let told = env::var_os(REVISION);
+    if told.is_some() || !workspace.join(".git").exists() {
+        return told;
+    }
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty"])
+        // A build writes nothing into the repository.
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .current_dir(workspace);
+    match command::output(&mut git) {
+        Ok(revision) => Some(revision.trim().into()),
+        Err(error) => {
+            eprintln!("xtask: the agent's revision will be \"unknown\": {error:#}");
+            None
+        }
+    }
 }
 
 /// Builds the agent's unit tests as what goes into a VM, and returns the program.
@@ -72,12 +103,17 @@ fn static_cargo(subcommand: &str) -> Command {
     cargo
 }
 
-/// The cargo that runs this program, in `folder`, without what it set for this program.
+/// The cargo that runs this program, in `folder`, without what it or its user set for this program.
 pub fn cargo(folder: &Path) -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(program);
     cargo.current_dir(folder);
-    for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTFLAGS"] {
+    for name in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+        "RUSTFLAGS",
+        REVISION,
+    ] {
         cargo.env_remove(name);
     }
     cargo
