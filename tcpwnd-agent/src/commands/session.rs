@@ -83,12 +83,12 @@ impl Session {
                 sink.handshake(&finding)
             }
             Ok(Observation::Closed(closed)) => {
-                self.watches.end(&closed.flow);
+                self.watches.end(&closed.flow, clock::monotonic_ns());
                 sink.closed(&closed)
             }
             Ok(Observation::Window(window)) => {
                 if window.last {
-                    self.watches.end(&window.flow);
+                    self.watches.end(&window.flow, clock::monotonic_ns());
                 } else {
                     self.watches.keep(window.flow, clock::monotonic_ns());
                 }
@@ -98,9 +98,9 @@ impl Session {
         }
     }
 
-    /// Attaches the window probe while something is being watched, and takes it off otherwise.
+    /// Attaches the window probe while something is being watched, and takes it off soon after.
     pub fn adjust_window_probe(&mut self) {
-        let wanted = self.watches.any(clock::monotonic_ns());
+        let wanted = self.watches.want_probe(clock::monotonic_ns());
         if self.window_failed {
             return;
         }
@@ -111,9 +111,9 @@ impl Session {
         }
     }
 
-    /// Whether any connection is being watched.
-    pub fn is_watching(&mut self) -> bool {
-        self.watches.any(clock::monotonic_ns())
+    /// Whether the window probe is attached, and has to be looked after.
+    pub fn probes_windows(&self) -> bool {
+        self.attached.is_watching_windows()
     }
 
     /// Detaches every program and takes in what is still on its way, so that the sums hold still.

@@ -20,7 +20,7 @@ use crate::output::summary::{self, Summary};
 use crate::output::table::{Style, Table};
 use crate::probes;
 
-/// How often it is looked whether watches have run out of patience.
+/// How long nothing happens before it is looked whether the window probe is still wanted.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Runs `trace`.
@@ -57,7 +57,7 @@ async fn trace(args: &TraceArgs, settings: &probes::Settings, filter: Filter) ->
                 session.adjust_window_probe();
                 out.flush()?;
             }
-            () = tokio::time::sleep(TICK), if session.is_watching() => session.adjust_window_probe(),
+            () = tokio::time::sleep(TICK), if session.probes_windows() => session.adjust_window_probe(),
         }
     }
     session.finish(&mut ring, &mut out)?;

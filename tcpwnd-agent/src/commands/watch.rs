@@ -11,6 +11,11 @@ use tcpwnd_core::Flow;
 /// connection is not worth a probe on the transmit path of all others.
 const PATIENCE_NS: u64 = 30_000_000_000;
 
+/// How long the probe stays after the last watch has ended, nanoseconds. In a storm suspects come
+/// and go by the hundred, and taking a probe off and on again makes the kernel rewrite its own
+/// code and interrupt every CPU for it each time.
+const LINGER_NS: u64 = 1_000_000_000;
+
 /// Watches that are remembered. The kernel's table is no larger; see `WATCH` in the programs.
 const LIMIT: usize = 1024;
 
@@ -20,6 +25,7 @@ const LIMIT: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Watches {
     until: HashMap<Flow, u64>,
+    last_ended_ns: Option<u64>,
 }
 
 impl Watches {
@@ -31,14 +37,17 @@ impl Watches {
     }
 
     /// A watch is over: its last window was seen, or the connection ended.
-    pub fn end(&mut self, flow: &Flow) {
-        self.until.remove(flow);
+    pub fn end(&mut self, flow: &Flow, now_ns: u64) {
+        if self.until.remove(flow).is_some() {
+            self.last_ended_ns = Some(now_ns);
+        }
     }
 
-    /// Whether anything is being watched.
-    pub fn any(&mut self, now_ns: u64) -> bool {
+    /// Whether the window probe is wanted: something is being watched, or was a moment ago.
+    pub fn want_probe(&mut self, now_ns: u64) -> bool {
         self.until.retain(|_, until| *until > now_ns);
-        !self.until.is_empty()
+        let ended = self.last_ended_ns;
+        !self.until.is_empty() || ended.is_some_and(|ended| now_ns < ended + LINGER_NS)
     }
 }
 
@@ -46,7 +55,7 @@ impl Watches {
 mod tests {
     use tcpwnd_common::FlowKey;
 
-    use super::{Flow, LIMIT, PATIENCE_NS, Watches};
+    use super::{Flow, LIMIT, LINGER_NS, PATIENCE_NS, Watches};
 
     fn flow(remote_port: u16) -> Flow {
         Flow(FlowKey {
@@ -56,15 +65,23 @@ mod tests {
     }
 
     #[test]
-    fn watching_ends_with_the_last_watch() {
+    fn probe_goes_a_moment_after_the_last_watch() {
         let mut watches = Watches::default();
-        assert!(!watches.any(0));
+        assert!(!watches.want_probe(0));
         watches.keep(flow(1), 10);
         watches.keep(flow(2), 10);
-        watches.end(&flow(1));
-        assert!(watches.any(10));
-        watches.end(&flow(2));
-        assert!(!watches.any(10));
+        watches.end(&flow(1), 11);
+        assert!(watches.want_probe(12 + LINGER_NS));
+        watches.end(&flow(2), 13 + LINGER_NS);
+        assert!(watches.want_probe(12 + 2 * LINGER_NS));
+        assert!(!watches.want_probe(13 + 2 * LINGER_NS));
+    }
+
+    #[test]
+    fn end_of_a_connection_that_was_not_watched_wants_no_probe() {
+        let mut watches = Watches::default();
+        watches.end(&flow(1), 10);
+        assert!(!watches.want_probe(11));
     }
 
     #[test]
@@ -72,8 +89,8 @@ mod tests {
         let mut watches = Watches::default();
         watches.keep(flow(1), 10);
         watches.keep(flow(1), 20);
-        assert!(watches.any(20 + PATIENCE_NS - 1));
-        assert!(!watches.any(20 + PATIENCE_NS));
+        assert!(watches.want_probe(20 + PATIENCE_NS - 1));
+        assert!(!watches.want_probe(20 + PATIENCE_NS));
     }
 
     #[test]

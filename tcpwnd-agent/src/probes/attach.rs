@@ -203,6 +203,11 @@ impl Attached {
         }
     }
 
+    /// Whether the window probe is attached.
+    pub fn is_watching_windows(&self) -> bool {
+        self.window.as_ref().is_some_and(Carried::is_attached)
+    }
+
     /// Takes every hook off, the change of state first. The ring, the counters and the status can
     /// still be read and change no more: drain the ring after this and the books balance.
     pub fn detach(&mut self) {
