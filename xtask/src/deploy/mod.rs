@@ -2,7 +2,7 @@
 //!
 //! Constraint: a check that cannot be made says so and counts as skipped; it never just passes.
 
-#[cfg(test)]
+mod grafana;
 mod metrics;
 mod prometheus;
 mod systemd;
@@ -51,6 +51,10 @@ const CHECKS: &[Check] = &[
     Check {
         name: "Prometheus' rules on made-up series",
         run: prometheus::tests,
+    },
+    Check {
+        name: "queries of Grafana's dashboard",
+        run: grafana::queries,
     },
 ];
 
