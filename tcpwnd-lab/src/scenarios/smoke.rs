@@ -4,15 +4,16 @@
 use anyhow::{Result, ensure};
 
 use super::bench::{Bench, compare};
-use super::ordinary::visit_all;
+use super::ordinary::{Visited, visit_all};
 use super::stage::{Rmem, Stage};
 use crate::net::{Pair, PairOptions};
 
 const EACH: usize = 10;
 
 pub fn play(bench: &Bench) -> Result<String> {
-    let report = visit_all(bench, &Pair::new(PairOptions::default())?, EACH)?;
+    let Visited { report, late } = visit_all(bench, &Pair::new(PairOptions::default())?, EACH)?;
     report.expect_all(3 * EACH, "ok", "normal", None)?;
+    ensure!(late == 0, "{late} connections came late without cookies");
 
     let stage = Stage::with_cookies()?;
     let mut agent = bench.trace()?;
