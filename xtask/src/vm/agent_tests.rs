@@ -54,7 +54,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         &build::agent_tests()?,
         &[],
     );
-    println!("{}\n{}", results.matrix("test"), results.tally());
+    println!("{}\n{}", results.matrix("unit test"), results.tally());
     Ok(if results.tally().is_good() {
         ExitCode::SUCCESS
     } else {
