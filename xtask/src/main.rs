@@ -76,7 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Task::Build => build::run().map(|_| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
-        Task::Deploy(task) => Ok(deploy::run(&task)),
+        Task::Deploy(task) => deploy::run(&task),
         Task::Mutate(options) => mutate::run(&options),
         Task::Vm(task) => vm::run(task),
         Task::Kernel(KernelTask::List) => list_kernels().map(|()| ExitCode::SUCCESS),

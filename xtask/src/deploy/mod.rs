@@ -3,7 +3,9 @@
 //! Constraint: a check that cannot be made says so and counts as skipped; it never just passes.
 
 mod grafana;
+mod kubernetes;
 mod metrics;
+mod pod;
 mod prometheus;
 mod systemd;
 
@@ -20,6 +22,8 @@ use crate::vm::results::Tally;
 pub enum Task {
     /// Show each file to the program that it is written for
     Check,
+    /// Write the Kubernetes manifest anew from the Helm chart
+    Render,
 }
 
 /// How a check came out, when nothing was wrong.
@@ -56,20 +60,41 @@ const CHECKS: &[Check] = &[
         name: "queries of Grafana's dashboard",
         run: grafana::queries,
     },
+    Check {
+        name: "Helm chart with nothing said",
+        run: kubernetes::defaults,
+    },
+    Check {
+        name: "Helm chart with everything said",
+        run: kubernetes::all_options,
+    },
+    Check {
+        name: "Helm chart with misspelt options",
+        run: kubernetes::misspelt,
+    },
+    Check {
+        name: "Kubernetes manifest",
+        run: kubernetes::manifest,
+    },
 ];
 
 /// Does what was asked.
-pub fn run(task: &Task) -> ExitCode {
+///
+/// # Errors
+///
+/// When the manifest cannot be written.
+pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Check => {
             let tally = check();
             println!("{tally}");
-            if tally.is_good() {
+            Ok(if tally.is_good() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
-            }
+            })
         }
+        Task::Render => kubernetes::write_manifest().map(|()| ExitCode::SUCCESS),
     }
 }
 

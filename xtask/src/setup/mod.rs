@@ -6,6 +6,7 @@
 pub mod affected;
 mod apt;
 mod bpf_linker;
+pub mod chart;
 pub mod jvm;
 mod kernels;
 mod packages;
@@ -56,6 +57,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     };
     let missing = ensure(wanted, options.refresh)?;
     let prometheus = prometheus::ensure().context("Prometheus cannot be had")?;
+    chart::ensure().context("what reads Helm charts cannot be had")?;
     for kernel in wanted {
         if let Some(image) = kernel.cached()? {
             eprintln!("setup: kernel {}: {}", kernel.name, image.version);

@@ -19,9 +19,11 @@ struct Package {
 enum Brings {
     Program(&'static str),
     File(&'static str),
+    /// A module of Python.
+    Module(&'static str),
 }
 
-use Brings::{File, Program};
+use Brings::{File, Module, Program};
 
 const fn package(name: &'static str, brings: Brings) -> Package {
     Package { name, brings }
@@ -36,6 +38,8 @@ const PACKAGES: &[Package] = &[
     // The VM.
     package("qemu-system-x86", Program("qemu-system-x86_64")),
     package("xz-utils", Program("xz")),
+    // What reads the Helm chart.
+    package("python3-venv", Module("ensurepip")),
     // What the VM contains.
     package("busybox-static", Program("busybox")),
     package("bash", Program("bash")),
@@ -116,6 +120,10 @@ fn is_there(package: &Package) -> bool {
     match package.brings {
         Program(name) => which(name).is_some(),
         File(path) => Path::new(path).exists(),
+        Module(name) => {
+            let import = format!("import {name}");
+            command::output(Command::new("python3").args(["-c", &import])).is_ok()
+        }
     }
 }
 
