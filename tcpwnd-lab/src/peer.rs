@@ -89,6 +89,12 @@ impl<'t> Peer<'t> {
         self.local
     }
 
+    /// The server's address.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
     /// Sends the SYN, or sends it again.
     ///
     /// # Errors

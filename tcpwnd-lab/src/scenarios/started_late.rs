@@ -1,13 +1,18 @@
 //! Tracing begins between SYN+ACK and ACK: nobody saw what was advertised, and that is what is
 //! said.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::bench::Bench;
 use super::stage::{Stage, unlocked};
 use crate::agent::Agent;
-use crate::packet::flag;
+use crate::packet::{Segment, flag};
 use crate::peer::Peer;
+
+/// How long the kernel waits at most before it repeats a SYN+ACK, and a little more.
+const LONGEST_PAUSE: Duration = Duration::from_secs(40);
 
 pub fn play(bench: &Bench) -> Result<String> {
     let stage = Stage::with_cookies()?;
@@ -42,24 +47,30 @@ fn judge(stage: &Stage, mut agent: Agent) -> Result<()> {
     Ok(())
 }
 
-/// Without cookies the kernel repeats the SYN+ACK after 1, 3, 7 and 15 s: the agent has to start
-/// between two of them, and the ACK to come before the next.
+/// Without cookies the kernel repeats the SYN+ACK 1, 3, 7, 15 and 31 s after the first: the agent
+/// has to start between two of them, and the ACK to come before the next.
 fn start_in_a_pause(bench: &Bench, stage: &Stage, peer: &mut Peer<'_>) -> Result<Agent> {
-    let local = peer.local();
+    let (local, remote) = (peer.local(), peer.remote());
+    let repeated = |segment: &Segment| {
+        segment.destination == local
+            && segment.source == remote
+            && segment.has(flag::SYN | flag::ACK)
+    };
     peer.syn()?;
     let mut synack = peer.synack()?;
-    for _ in 0..3 {
+    for _ in 0..5 {
         let agent = bench.trace()?;
-        let again = stage
-            .tun
-            .take(|segment| segment.destination == local && segment.has(flag::SYN | flag::ACK))?;
-        if again.is_none() {
+        if stage.tun.take(repeated)?.is_none() {
             peer.ack(&synack)?;
             return Ok(agent);
         }
         drop(agent);
-        // The next pause is twice as long, and begins now.
-        synack = peer.synack()?;
+        // On a busy machine several were sent meanwhile. The next pause is twice as long as the
+        // one before, and only as it begins is there enough time.
+        while stage.tun.take(repeated)?.is_some() {}
+        synack = stage
+            .tun
+            .wait(LONGEST_PAUSE, "a repeated SYN+ACK", repeated)?;
     }
     anyhow::bail!("the agent takes longer to start than the kernel to repeat a SYN+ACK")
 }
