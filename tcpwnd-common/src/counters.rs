@@ -95,6 +95,8 @@ numbered! {
         ListenersNotCounted = "listeners_not_counted",
         /// A return probe found no entry probe's notes, or those of another call.
         EntryMissed = "entry_missed",
+        /// Changes of state that the first of several programs did not see and another did.
+        StoodIn = "stood_in",
     }
 }
 

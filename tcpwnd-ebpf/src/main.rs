@@ -17,6 +17,7 @@ mod flow;
 mod inputs;
 mod listeners;
 mod maps;
+mod noted;
 mod options;
 mod probes;
 mod read;

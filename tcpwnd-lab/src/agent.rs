@@ -299,7 +299,8 @@ impl Agent {
         let (report, code) = self.end()?;
         ensure!(
             code == expected,
-            "tcpwnd ended with {code} instead of {expected}"
+            "tcpwnd ended with {code} instead of {expected}: lost {:?}",
+            report.summary.lost
         );
         Ok(report)
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
 /// One line.
@@ -153,6 +154,8 @@ pub struct Summary {
     pub listeners: Vec<Listener>,
     /// One entry a probe.
     pub probes: Vec<Probe>,
+    /// The programs' counters, by name.
+    pub counters: BTreeMap<String, u64>,
     /// The agent's exit code.
     pub exit_code: i32,
 }
@@ -170,6 +173,18 @@ impl Summary {
     #[must_use]
     pub fn missed_runs(&self) -> u64 {
         self.lost.get(MISSED_RUNS).copied().flatten().unwrap_or(0)
+    }
+
+    /// Changes of state that the first program did not see and another did, and the runs of all
+    /// that the kernel says it skipped.
+    ///
+    /// # Errors
+    /// When the summary lacks one of them.
+    pub fn stood_in(&self) -> Result<(u64, Option<u64>)> {
+        let stood_in = self.counters.get("stood_in").context("no stood_in")?;
+        let mut probes = self.probes.iter();
+        let changes = probes.find(|probe| probe.probe == "inet_sock_set_state");
+        Ok((*stood_in, changes.context("no inet_sock_set_state")?.missed))
     }
 }
 

@@ -27,6 +27,7 @@ fn status(probe: Probe, mechanism: Option<Mechanism>, missed: Option<u64>) -> Pr
         reason: None,
         runs: 12,
         missed,
+        unseen: missed.filter(|_| probe == Probe::SetState),
     }
 }
 

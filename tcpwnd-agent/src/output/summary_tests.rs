@@ -25,6 +25,7 @@ fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::
         reason: None,
         runs: 5,
         missed,
+        unseen: missed,
     };
     let counters = CountersSnapshot::of(&[(Counter::Established, kernel.handshakes)]);
     let summary = Summary::new(

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use aya::{Btf, Ebpf};
-use tcpwnd_common::{ListenerSlot, Probe};
+use tcpwnd_common::{Counter, ListenerSlot, Probe};
 
 use super::failure::one_line;
 use super::hook::{Carried, Workshop, candidates};
@@ -155,7 +155,11 @@ impl Attached {
                 attached: hook.is_attached(),
                 reason: Some(one_line(&hook.failures)).filter(|reason| !reason.is_empty()),
                 runs: counters.runs(hook.hook.probe),
-                missed: hook.missed(&self.ebpf, self.kprobe_misses_are_counted),
+                missed: hook
+                    .missed(&self.ebpf, self.kprobe_misses_are_counted)
+                    .into_iter()
+                    .sum(),
+                unseen: self.unseen(hook),
             }
         });
         let absent = self.absent.iter().map(|absent| ProbeStatus {
@@ -166,8 +170,22 @@ impl Attached {
             reason: Some(absent.reason.clone()),
             runs: 0,
             missed: None,
+            unseen: None,
         });
         carried.chain(absent).collect()
+    }
+
+    /// Changes of state that none of the programs saw: what the kernel did not show to the first
+    /// one (`__bpf_trace_run`, kernel/trace/bpf_trace.c, 6.1 to 7.3), less what the others saw of
+    /// it. Those between the two readings make it too small, until the next time.
+    fn unseen(&self, hook: &Carried) -> Option<u64> {
+        if hook.hook.probe != Probe::SetState {
+            return None;
+        }
+        let missed = hook.missed(&self.ebpf, self.kprobe_misses_are_counted);
+        let stood_in = self.counters().get(Counter::StoodIn);
+        let first = *missed.first()?;
+        first.map(|first| first.saturating_sub(stood_in))
     }
 
     /// What this kernel does not have and can be done without, one line each.

@@ -187,13 +187,13 @@ impl Carried {
         !self.links.is_empty()
     }
 
-    /// Runs that the kernel skipped, over its programs; `None` where the kernel cannot tell.
-    pub fn missed(&self, ebpf: &Ebpf, kprobes_counted: bool) -> Option<u64> {
+    /// Runs that the kernel skipped, program by program; `None` where it cannot tell.
+    pub fn missed(&self, ebpf: &Ebpf, kprobes_counted: bool) -> Vec<Option<u64>> {
         self.way
             .programs
             .iter()
             .map(|name| program::missed(ebpf.program(name)?, kprobes_counted))
-            .sum()
+            .collect()
     }
 }
 

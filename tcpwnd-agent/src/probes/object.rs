@@ -18,7 +18,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc
 
 /// Entries of an LRU map a CPU below which it loses them early: each CPU keeps up to 128 to
 /// itself (LOCAL_FREE_TARGET in kernel/bpf/bpf_lru_list.c), and trouble begins near that.
-const HANDSHAKES_PER_CPU: usize = 1024;
+const ENTRIES_PER_CPU: usize = 1024;
 
 /// A record of the ABI as aya wants its constants.
 #[derive(Clone, Copy)]
@@ -54,7 +54,7 @@ pub fn load(
     host: &Host,
 ) -> Result<Loaded, AttachError> {
     let cpus = nr_cpus().map_err(|(path, error)| AttachError::Cpus { path, error })?;
-    let at_least = u32::try_from(cpus * HANDSHAKES_PER_CPU).unwrap_or(u32::MAX);
+    let at_least = u32::try_from(cpus * ENTRIES_PER_CPU).unwrap_or(u32::MAX);
     let fields = Constant(fields);
     let config = Constant(settings.config);
     // The kernel passed the SYN from 5.10 on, and dropped __cookie_v4_check's MSS in 6.8.
@@ -68,6 +68,7 @@ pub fn load(
         .override_global("COOKIE_HASH_ARGS", &hash_args, true)
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("HANDSHAKES", settings.handshakes.max(at_least))
+        .map_max_entries("NOTED_CHANGES", at_least)
         .map_max_entries("COUNTERS", u32::try_from(cpus).unwrap_or(u32::MAX))
         .load(OBJECT)
         .map_err(|source| refused(source, host))?;

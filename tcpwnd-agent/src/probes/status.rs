@@ -19,22 +19,19 @@ pub struct ProbeStatus {
     pub reason: Option<String>,
     /// Runs of its programs so far.
     pub runs: u64,
-    /// Runs that the kernel skipped; `None` where this kernel cannot tell.
+    /// Runs that the kernel skipped, over its programs; `None` where this kernel cannot tell.
     pub missed: Option<u64>,
+    /// Changes of state that the kernel showed to no program; `None` where it cannot tell, and for
+    /// all other hooks.
+    pub unseen: Option<u64>,
 }
 
-/// Handshakes that are in no other number because the kernel skipped the program that counts them;
-/// `None` where the kernel cannot tell.
-///
-/// The raw tracepoint has two programs: one is skipped only while it is running itself, and then
-/// the other is not, and stands in. Hence none is lost there, however many runs were skipped.
+/// Handshakes that can be in no other number, because the kernel showed the change of state to no
+/// program; `None` where it cannot tell. Changes that were no handshakes count as well.
 #[must_use]
 pub fn missed_handshakes(status: &[ProbeStatus]) -> Option<u64> {
-    let state = status
+    status
         .iter()
-        .find(|status| status.probe == Probe::SetState)?;
-    match state.mechanism {
-        Some(Mechanism::RawTracepoint) => Some(0),
-        _ => state.missed,
-    }
+        .find(|status| status.probe == Probe::SetState)?
+        .unseen
 }

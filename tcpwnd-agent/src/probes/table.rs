@@ -17,8 +17,8 @@ pub struct Hook {
     pub fentry: &'static [&'static str],
     /// kprobe and kretprobe programs, likewise.
     pub kprobe: &'static [&'static str],
-    /// A raw tracepoint that is better than either, and its programs, each of which stands in for
-    /// the other where the kernel skips one.
+    /// A raw tracepoint that is better than either, and its programs, of which the others stand in
+    /// where the kernel skips the first.
     pub raw_tracepoint: Option<(&'static str, &'static [&'static str])>,
     /// Why the hook can be done without when the kernel has none of the functions.
     pub dispensable: Option<&'static str>,
@@ -84,7 +84,11 @@ pub static HOOKS: [Hook; 7] = [
         kprobe: &["set_state_kprobe"],
         raw_tracepoint: Some((
             "inet_sock_set_state",
-            &["set_state_raw_tracepoint", "set_state_again_raw_tracepoint"],
+            &[
+                "set_state_raw_tracepoint",
+                "set_state_second_raw_tracepoint",
+                "set_state_third_raw_tracepoint",
+            ],
         )),
         dispensable: None,
     },

@@ -9,8 +9,8 @@ use super::states;
 use crate::counters::{count, run};
 use crate::maps::{EVENTS, HANDSHAKES, OPEN, WATCH};
 use crate::read::Object;
-use crate::scratch::{self, Builder, handshake};
-use crate::{child, consts, flow};
+use crate::scratch::{Builder, handshake};
+use crate::{child, consts, flow, noted};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{kprobe, raw_tracepoint};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext};
@@ -27,24 +27,46 @@ pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(&ctx, "state {} to {}", ctx.arg::<u32>(1), ctx.arg::<u32>(2));
     let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
-    if matters(old, new) {
-        scratch::note_change(sk.id(), new);
+    if noted::note(sk.id(), new) && matters(old, new) {
         changed(sk, old, new, true);
     }
     0
 }
 
-/// The same once more. From 6.1 on the kernel skips a program that would interrupt itself
-/// (`__bpf_trace_run`, kernel/trace/bpf_trace.c): a connect() or close() is interrupted by a
-/// packet that ends a handshake. It never skips both, since they run one after the other. What
-/// the first did not note, this one handles.
+/// What the first did not see, the second or third handles.
+///
+/// From 6.1 on the kernel skips a program that would interrupt itself, and counts that
+/// (`__bpf_trace_run`, kernel/trace/bpf_trace.c): a connect() or close() is interrupted by a packet
+/// that ends a handshake. It skips one of two only, since they run one after the other; but from
+/// 7.0 on, where they can be preempted as well, each can be under way in another task.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
-pub fn set_state_again_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+pub fn set_state_second_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
-    if matters(old, new) && !scratch::is_noted(sk.id(), new) {
-        changed(sk, old, new, true);
+    if !noted::is_noted(sk.id(), new) && noted::note(sk.id(), new) {
+        stand_in(sk, old, new);
     }
     0
+}
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn set_state_third_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+    let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    if noted::is_noted(sk.id(), new) {
+        noted::forget(sk.id());
+    } else {
+        stand_in(sk, old, new);
+    }
+    0
+}
+
+/// Handles a change that the first program did not see. All of those are counted, whether they
+/// matter or not, as the kernel counts the runs that it skips: the difference is what none saw.
+#[inline(always)]
+fn stand_in(sk: Object, old: u32, new: u32) {
+    count(Counter::StoodIn);
+    if matters(old, new) {
+        changed(sk, old, new, true);
+    }
 }
 
 /// Whether a change of state is one that the programs act on.

@@ -67,6 +67,12 @@ impl Report {
             "the books do not balance: {} handshakes, {accounted} accounted for: {summary:?}",
             summary.handshakes
         );
+        // More would mean that changes were handled twice, and that lost ones do not show.
+        let (stood_in, skipped) = summary.stood_in()?;
+        ensure!(
+            skipped.is_none_or(|skipped| stood_in <= skipped),
+            "programs stood in {stood_in} times for {skipped:?} skipped runs"
+        );
         for (verdict, sum) in [
             ("ok", summary.ok),
             ("mismatch", summary.mismatch),
