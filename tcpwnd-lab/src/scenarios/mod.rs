@@ -7,6 +7,7 @@ mod after_sigkill;
 mod bad_input;
 mod bench;
 mod cookies;
+mod fast_open_closed;
 mod flood;
 mod jvm;
 mod laboratory;
@@ -182,6 +183,11 @@ pub const ALL: &[Scenario] = &[
         "odd",
         "handshakes that go another way: no finding, none twice",
         odd::play,
+    ),
+    gate(
+        "fast_open_closed",
+        "2,000 Fast Open connections closed before the ACK: none twice",
+        fast_open_closed::play,
     ),
     gate(
         "ring_too_small",
