@@ -7,7 +7,8 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, file, pod};
+use super::pod::{self, CommandLine};
+use super::{Answer, file};
 use crate::command;
 use crate::paths;
 use crate::setup::chart;
@@ -133,6 +134,15 @@ pub fn write_manifest() -> anyhow::Result<()> {
 
 fn made() -> anyhow::Result<String> {
     Ok(HEADER.to_owned() + &render(&json!({}))?.manifest)
+}
+
+/// What the pod runs when everything is said.
+///
+/// # Errors
+///
+/// When the chart cannot be rendered, or has no container.
+pub fn command_line() -> anyhow::Result<CommandLine> {
+    pod::command_line(&render(&everything())?.objects)
 }
 
 /// Renders, lints and validates.

@@ -3,6 +3,7 @@
 //! Constraint: a check that cannot be made says so and counts as skipped; it never just passes.
 
 mod grafana;
+mod image;
 mod kubernetes;
 mod metrics;
 mod pod;
@@ -76,6 +77,18 @@ const CHECKS: &[Check] = &[
         name: "Kubernetes manifest",
         run: kubernetes::manifest,
     },
+    Check {
+        name: "container image by itself",
+        run: image::alone,
+    },
+    Check {
+        name: "container image in the pod",
+        run: image::in_pod,
+    },
+    Check {
+        name: "systemd unit's command line",
+        run: systemd::command_line,
+    },
 ];
 
 /// Does what was asked.
@@ -123,4 +136,46 @@ pub fn check() -> Tally {
 /// A file or folder under deploy/.
 fn file(name: &str) -> PathBuf {
     paths::workspace().join("deploy").join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::file;
+
+    /// What the checks and unit tests here read; a chart and its templates are rendered as one.
+    const READ: [&str; 8] = [
+        "container/Containerfile",
+        "grafana/tcpwnd.json",
+        "helm/tcpwnd/",
+        "kubernetes/tcpwnd.yaml",
+        "prometheus/tcpwnd.rules.yml",
+        "prometheus/tcpwnd.test.yml",
+        "systemd/old-kernels.conf",
+        "systemd/tcpwnd.service",
+    ];
+
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .flat_map(|path| match path.is_dir() {
+                true => files(&path),
+                false => vec![path.strip_prefix(file("")).unwrap().display().to_string()],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn nothing_lies_here_that_no_check_reads() {
+        let files = files(&file(""));
+        for name in &files {
+            assert!(READ.iter().any(|read| name.starts_with(read)), "{name}");
+        }
+        for read in READ {
+            assert!(files.iter().any(|name| name.starts_with(read)), "{read}");
+        }
+    }
 }

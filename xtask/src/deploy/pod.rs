@@ -3,6 +3,14 @@
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
+/// What a container runs.
+pub struct CommandLine {
+    /// After the image's entry point.
+    pub arguments: Vec<String>,
+    /// Names and values.
+    pub environment: Vec<(String, String)>,
+}
+
 fn object<'a>(objects: &'a [Value], kind: &str) -> anyhow::Result<&'a Value> {
     let found = objects.iter().find(|object| object["kind"] == kind);
     found.with_context(|| format!("there is no {kind}"))
@@ -119,4 +127,26 @@ pub fn is_selected_by_all(objects: &[Value]) -> anyhow::Result<()> {
         is(container, &format!("/{probe}/httpGet/port"), port)?;
     }
     Ok(())
+}
+
+/// What the pod's container runs.
+///
+/// # Errors
+///
+/// When there is none, or it has neither arguments nor environment.
+pub fn command_line(objects: &[Value]) -> anyhow::Result<CommandLine> {
+    let container = &object(objects, "DaemonSet")?["spec"]["template"]["spec"]["containers"][0];
+    let list = |key: &str| {
+        container[key]
+            .as_array()
+            .with_context(|| format!("it has no {key}"))
+    };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Ok(CommandLine {
+        arguments: list("args")?.iter().filter_map(text).collect(),
+        environment: list("env")?
+            .iter()
+            .filter_map(|entry| Some((text(&entry["name"])?, text(&entry["value"])?)))
+            .collect(),
+    })
 }

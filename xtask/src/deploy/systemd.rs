@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
 use super::{Answer, file};
+use crate::build;
 use crate::command::{self, which};
 
 /// Exposure by systemd's count, in tenths, that the unit must stay within.
@@ -37,6 +38,25 @@ pub fn unit() -> anyhow::Result<Answer> {
 /// The unit together with the drop-in for old kernels.
 pub fn with_drop_in() -> anyhow::Result<Answer> {
     check(true)
+}
+
+/// The agent takes what the unit tells it.
+pub fn command_line() -> anyhow::Result<Answer> {
+    let text = fs::read_to_string(file("systemd").join(UNIT))?;
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix("ExecStart=/usr/bin/tcpwnd "));
+    let line = line.context("the unit does not start /usr/bin/tcpwnd")?;
+    let agent = build::run()?.agent;
+    let printed = command::output(
+        Command::new(agent)
+            .args(line.split(' '))
+            .arg("--print-config")
+            .env_clear(),
+    )?;
+    // So says the unit's first line.
+    let listen = "TCPWND_LISTEN=127.0.0.1:10435\n";
+    ensure!(printed.contains(listen), "it printed {printed:?}");
+    Ok(Answer::Held)
 }
 
 fn check(with_drop_in: bool) -> anyhow::Result<Answer> {

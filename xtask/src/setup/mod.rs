@@ -9,7 +9,7 @@ mod bpf_linker;
 pub mod chart;
 pub mod jvm;
 mod kernels;
-mod packages;
+pub mod packages;
 pub mod prometheus;
 mod rust_src;
 
