@@ -99,6 +99,12 @@ fields! {
     RcvBuf = "sock.sk_rcvbuf",
     /// 4 or 8 bits: SOCK_SNDBUF_LOCK (1), SOCK_RCVBUF_LOCK (2), ...
     UserLocks = "sock.sk_userlocks",
+    /// i32, bytes: SO_RCVLOWAT.
+    RcvLowat = "sock.sk_rcvlowat",
+    /// Pointer to the `struct socket` of a file descriptor; 0 once that was closed.
+    Socket = "sock.sk_socket",
+    /// u64: inode number of a `struct socket`, which lies inside this struct.
+    SocketInode = "socket_alloc.vfs_inode.i_ino",
     /// u32: length of a listener's accept queue.
     AckBacklog = "sock.sk_ack_backlog",
     /// u32: limit of a listener's accept queue.

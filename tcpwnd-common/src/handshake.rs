@@ -74,7 +74,8 @@ assert_layout!(SynAck, size 64, align 8, {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inputs {
-    /// Identity of the listener, an opaque number that only equals itself.
+    /// Inode number of the listener's socket: unlike its address it is not used again for the
+    /// next listener (`get_next_ino`, fs/inode.c).
     pub listener: u64,
     /// Receive buffer of the listener, bytes (`sk_rcvbuf`).
     pub rcvbuf: u32,
@@ -106,8 +107,9 @@ pub struct Inputs {
     pub present: u8,
     /// Zero.
     pub reserved: u8,
-    /// Zero.
-    pub reserved2: u32,
+    /// SO_RCVLOWAT of the listener, bytes (`sk_rcvlowat`); setting it may change the receive
+    /// buffer and the window clamp (`tcp_set_rcvlowat`, net/ipv4/tcp.c).
+    pub rcvlowat: u32,
 }
 
 assert_layout!(Inputs, size 48, align 8, {
@@ -127,7 +129,7 @@ assert_layout!(Inputs, size 48, align 8, {
     complete: u8,
     present: u8,
     reserved: u8,
-    reserved2: u32,
+    rcvlowat: u32,
 });
 
 /// The ACK of a handshake, as `tcp_rcv_state_process` got it in SYN_RECV.
@@ -177,8 +179,8 @@ pub struct Handshake {
     pub synacks: u32,
     /// [`handshake_flags`].
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Window clamp that the cookie path computed for the child, bytes; 0 where it was not read.
+    pub cookie_window_clamp: u32,
 }
 
 assert_layout!(Handshake, size 328, align 8, {
@@ -190,5 +192,5 @@ assert_layout!(Handshake, size 328, align 8, {
     ack: Ack,
     synacks: u32,
     flags: u32,
-    reserved: u32,
+    cookie_window_clamp: u32,
 });

@@ -83,7 +83,7 @@ pub fn synack(scale: Option<u8>, flags: u8) -> SynAck {
 /// Inputs with everything switched on.
 pub fn inputs() -> Inputs {
     Inputs {
-        listener: 0xffff_8880_1234_5678,
+        listener: 70_707,
         rcvbuf: 204_800,
         window_clamp: 102_401,
         tcp_rmem_max: 6_291_456,
@@ -99,7 +99,7 @@ pub fn inputs() -> Inputs {
         complete: 1,
         present: 1,
         reserved: 0,
-        reserved2: 0,
+        rcvlowat: 1,
     }
 }
 
@@ -120,7 +120,7 @@ const NO_INPUTS: Inputs = Inputs {
     complete: 0,
     present: 0,
     reserved: 0,
-    reserved2: 0,
+    rcvlowat: 0,
 };
 
 /// No SYN+ACK.
@@ -148,7 +148,7 @@ pub const NO_HANDSHAKE: Handshake = Handshake {
     },
     synacks: 0,
     flags: 0,
-    reserved: 0,
+    cookie_window_clamp: 0,
 };
 
 /// 10.9.0.1:9092 and 10.9.0.2:40000.
@@ -216,6 +216,7 @@ pub fn cookie(advertised: u8, used: u8) -> HandshakeRecord {
     record.handshake.first = synack(Some(advertised), synack_flags::COOKIE);
     record.handshake.flags = tcpwnd_common::handshake_flags::COOKIE_ACCEPTED;
     record.handshake.cookie_inputs = inputs();
+    record.handshake.cookie_window_clamp = 102_401;
     record.child.rcv_wscale = used;
     record.child.srtt_us8 = 0;
     if advertised != used {

@@ -16,7 +16,6 @@ const METRIC_WINDOW: usize = 2;
 /// Fills `into`, which must be zero; what cannot be read leaves `complete` at 0.
 #[inline(always)]
 pub fn fill(listener: Object, dst: Object, into: &mut Inputs) {
-    into.listener = listener.id();
     into.present = 1;
     if socket(listener, into).is_ok()
         && namespace(listener, into).is_ok()
@@ -28,7 +27,10 @@ pub fn fill(listener: Object, dst: Object, into: &mut Inputs) {
 
 #[inline(always)]
 fn socket(sk: Object, into: &mut Inputs) -> Result<()> {
+    // SOCK_INODE (include/net/sock.h) is the inode in the struct that begins with the socket.
+    into.listener = sk.follow(Field::Socket)?.get(Field::SocketInode)?;
     into.rcvbuf = sk.get(Field::RcvBuf)?;
+    into.rcvlowat = sk.get(Field::RcvLowat)?;
     into.window_clamp = sk.get(Field::WindowClamp)?;
     into.userlocks = sk.bits(Field::UserLocks)? as u8;
     into.scaling_ratio = sk.bits(Field::ScalingRatio)? as u8;

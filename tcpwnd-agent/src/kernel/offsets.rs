@@ -166,6 +166,7 @@ fn widths(field: Field) -> &'static [u8] {
         | Field::NetInum
         | Field::NetTcpRmemMax
         | Field::RcvBuf
+        | Field::RcvLowat
         | Field::AckBacklog
         | Field::MaxAckBacklog
         | Field::SynQueueLen
@@ -178,6 +179,8 @@ fn widths(field: Field) -> &'static [u8] {
         | Field::RcvSsthresh
         | Field::SrttUs => &[32],
         Field::Net
+        | Field::Socket
+        | Field::SocketInode
         | Field::DstCache
         | Field::DstMetrics
         | Field::ReqListener

@@ -99,7 +99,7 @@ fn handshake(buf: &mut impl Buf) -> Handshake {
         ack: ack(buf),
         synacks: buf.get_u32_ne(),
         flags: buf.get_u32_ne(),
-        reserved: buf.get_u32_ne(),
+        cookie_window_clamp: buf.get_u32_ne(),
     }
 }
 
@@ -134,7 +134,7 @@ fn inputs(buf: &mut impl Buf) -> Inputs {
         complete: buf.get_u8(),
         present: buf.get_u8(),
         reserved: buf.get_u8(),
-        reserved2: buf.get_u32_ne(),
+        rcvlowat: buf.get_u32_ne(),
     }
 }
 

@@ -147,5 +147,8 @@ fn accepted(listener: Object, child: Object) {
         .follow(Field::DstCache)
         .unwrap_or(Object(core::ptr::null()));
     inputs::fill(listener, dst, &mut known.cookie_inputs);
+    // The socket's own limit takes its place when it becomes established (tcp_init_buffer_space,
+    // net/ipv4/tcp_input.c).
+    known.cookie_window_clamp = child.get(Field::WindowClamp).unwrap_or(0);
     known.flags |= handshake_flags::COOKIE_ACCEPTED;
 }
