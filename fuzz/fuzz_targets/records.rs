@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tcpwnd_common::{ABI_VERSION, Kind};
-use tcpwnd_core::detect::window_scale::{Damage, Verdict};
+use tcpwnd_core::detect::window_scale::{Damage, RmemMax, Verdict};
 use tcpwnd_core::{Engine, Finding, KernelTotals, Observation, Settings};
 
 const FLOW_LIMIT: usize = 3;
@@ -17,9 +17,11 @@ const LENGTHS: [(Kind, usize); 3] = [
 fuzz_target!(|data: &[u8]| {
     let mut engine = Engine::new(Settings {
         watching_since_ktime_ns: 1 << 32,
+        rcvbuf_sets_clamp: true,
         flow_limit: FLOW_LIMIT,
     })
-    .with_filter(|flow| flow.remote().port() != 7);
+    .with_filter(|flow| flow.remote().port() != 7)
+    .with_rmem_max(rmem_max(0), || rmem_max(u64::MAX));
     let mut handshakes = 0;
     let mut rest = data;
     while let Some((&choice, tail)) = rest.split_first() {
@@ -46,6 +48,13 @@ fuzz_target!(|data: &[u8]| {
         .sum();
     assert_eq!(open, engine.flows().len() as u64);
 });
+
+fn rmem_max(ktime_ns: u64) -> Option<RmemMax> {
+    Some(RmemMax {
+        ktime_ns,
+        bytes: 212_992,
+    })
+}
 
 /// Cuts a record off `data`. Mostly its header is put right, else hardly any would get past it.
 fn next(choice: u8, data: &[u8]) -> (Vec<u8>, &[u8]) {

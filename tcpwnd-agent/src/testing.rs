@@ -5,6 +5,7 @@ use tcpwnd_common::{
     ListenerSlot, Outcome, TcpOptions, child_flags, handshake_flags, synack_flags,
 };
 use tcpwnd_core::Engine;
+use tcpwnd_core::detect::window_scale::RmemMax;
 use tcpwnd_core::engine::{Observation, Settings};
 use tcpwnd_core::findings::Finding;
 
@@ -15,14 +16,23 @@ pub const SINCE_NS: u64 = 1_000_000_000_000;
 
 /// An engine that has watched for long.
 pub fn engine() -> Engine {
+    let rmem_max = |ktime_ns| {
+        Some(RmemMax {
+            ktime_ns,
+            bytes: 212_992,
+        })
+    };
     Engine::new(Settings {
         watching_since_ktime_ns: SINCE_NS,
+        rcvbuf_sets_clamp: false,
         flow_limit: FLOW_LIMIT,
     })
+    .with_rmem_max(rmem_max(SINCE_NS), move || rmem_max(u64::MAX))
 }
 
 /// A record of a connection from 10.9.0.2 that took the cookie path where `advertised` differs
-/// from `used`, and the normal path otherwise. Its smoothed round-trip time is 200 ms.
+/// from `used`, and the normal path otherwise. From 1 to 7 it is of a kernel whose cookie path
+/// ignores SO_RCVBUF. Its smoothed round-trip time is 200 ms.
 pub fn handshake(local_port: u16, remote_port: u16, advertised: u8, used: u8) -> HandshakeRecord {
     // SAFETY: integers and arrays of them: all zero is a value of each.
     let mut record: HandshakeRecord = unsafe { std::mem::zeroed() };
@@ -31,6 +41,7 @@ pub fn handshake(local_port: u16, remote_port: u16, advertised: u8, used: u8) ->
     record.record_found = 1;
     record.child.snd_una = 1001;
     record.child.rcv_wnd = 65_536;
+    record.child.mss_clamp = 1460;
     record.child.srtt_us8 = 8 * 200_000;
     record.child.rcv_wscale = used;
     record.child.snd_wscale = 7;
@@ -56,6 +67,8 @@ pub fn handshake(local_port: u16, remote_port: u16, advertised: u8, used: u8) ->
         handshake.flags = handshake_flags::COOKIE_ACCEPTED;
         handshake.inputs = inputs();
         handshake.cookie_inputs = inputs();
+        handshake.first.window_clamp = 102_400;
+        handshake.cookie_window_clamp = 65_535 << used;
     }
     record
 }
@@ -134,18 +147,20 @@ fn flow(local_port: u16, remote_port: u16) -> FlowKey {
 
 fn window_scale(shift: u8) -> TcpOptions {
     let mut options = TcpOptions {
-        len: 4,
+        len: 8,
         present: 1,
         window: 64_240,
         bytes: [0; 40],
     };
-    options.bytes[..4].copy_from_slice(&[1, 3, 3, shift]);
+    options.bytes[..8].copy_from_slice(&[2, 4, 0x05, 0xb4, 1, 3, 3, shift]);
     options
 }
 
 fn inputs() -> Inputs {
     // SAFETY: as above.
     let mut inputs: Inputs = unsafe { std::mem::zeroed() };
+    inputs.listener = 70_707;
+    inputs.scaling_ratio = 128;
     inputs.rcvbuf = 204_800;
     inputs.userlocks = 2;
     inputs.tcp_rmem_max = 6_291_456;

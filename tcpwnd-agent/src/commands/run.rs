@@ -70,6 +70,7 @@ async fn watch_and_serve(
     let mut server =
         tokio::task::spawn_local(http::serve(listener, Rc::clone(&state) as _, stopped));
     let mut out = Output::new(args.format);
+    let mut settings_due = tokio::time::interval(session::SETTINGS_INTERVAL);
     loop {
         tokio::select! {
             biased;
@@ -80,6 +81,7 @@ async fn watch_and_serve(
                 ended.context("the HTTP listener failed")??;
                 bail!("the HTTP listener ended");
             }
+            _ = settings_due.tick() => state.session.borrow_mut().read_settings(),
             read = session::batch(&mut ring, |record| state.session.borrow_mut().take(record, &mut out)) => {
                 read?;
                 out.flush()?;

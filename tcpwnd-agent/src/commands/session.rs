@@ -4,6 +4,7 @@
 //! waiting, so it needs no lock and each reader finds the books in order.
 
 use std::io;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tcpwnd_common::{Counter, ListenerSlot};
@@ -13,12 +14,15 @@ use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 
 use super::watch::Watches;
 use crate::config::Filter;
-use crate::host::clock;
+use crate::host::{clock, rmem_max};
 use crate::probes::{self, Attached, CountersSnapshot, ProbeStatus};
 use crate::transport::Ring;
 
 /// Open damaged connections that are remembered, as many as the programs' table holds.
 pub const FLOW_LIMIT: usize = 32_768;
+
+/// How often settings are read. Two changes that are further apart than this are both seen.
+pub const SETTINGS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where observations go.
 pub trait Sink {
@@ -46,6 +50,7 @@ impl Session {
     /// # Errors
     /// When it cannot run here: which part, why, and the way out.
     pub fn start(settings: &probes::Settings, filter: Filter) -> Result<(Self, Ring)> {
+        let first_rmem_max = rmem_max::read();
         let mut attached = probes::attach(settings)?;
         let ring = attached
             .take_events()
@@ -58,9 +63,12 @@ impl Session {
         }
         let engine = Engine::new(engine::Settings {
             watching_since_ktime_ns: attached.watching_since_ktime_ns(),
+            rcvbuf_sets_clamp: attached.rcvbuf_sets_clamp(),
             flow_limit: FLOW_LIMIT,
         });
-        let engine = engine.with_filter(move |flow| filter.admits(&flow.0));
+        let engine = engine
+            .with_filter(move |flow| filter.admits(&flow.0))
+            .with_rmem_max(first_rmem_max, rmem_max::read);
         let session = Self {
             attached,
             engine,
@@ -109,6 +117,11 @@ impl Session {
             eprintln!("tcpwnd: windows are not confirmed: {error}");
             self.window_failed = true;
         }
+    }
+
+    /// Looks whether settings have changed; every [`SETTINGS_INTERVAL`].
+    pub fn read_settings(&mut self) {
+        self.engine.note_rmem_max();
     }
 
     /// Whether the window probe is attached, and has to be looked after.

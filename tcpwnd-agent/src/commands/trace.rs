@@ -46,12 +46,14 @@ async fn trace(args: &TraceArgs, settings: &probes::Settings, filter: Filter) ->
     let limit = args.duration.map_or(Duration::MAX, Into::into);
     let end = tokio::time::sleep(limit);
     tokio::pin!(end);
+    let mut settings_due = tokio::time::interval(session::SETTINGS_INTERVAL);
     loop {
         tokio::select! {
             biased;
             () = &mut end => break,
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
+            _ = settings_due.tick() => session.read_settings(),
             read = session::batch(&mut ring, |record| session.take(record, &mut out)) => {
                 read?;
                 session.adjust_window_probe();

@@ -6,8 +6,18 @@ pub mod clock;
 pub mod netns;
 pub mod privileges;
 pub mod process;
+pub mod rmem_max;
 
 use std::io;
+use std::str::FromStr;
+
+/// A setting of this process' namespace, named by its path below /proc/sys: its last value, where
+/// it has several.
+#[must_use]
+pub fn sysctl<T: FromStr>(name: &str) -> Option<T> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
+    text.split_whitespace().next_back()?.parse().ok()
+}
 
 /// An error of the system in its own words, without its number.
 #[must_use]

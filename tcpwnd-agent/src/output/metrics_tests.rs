@@ -85,8 +85,8 @@ fn figures_are_those_of_the_engine() {
     for line in [
         "tcpwnd_handshakes_total{local_port=\"9092\",path=\"normal\"} 1",
         "tcpwnd_handshakes_total{local_port=\"9092\",path=\"cookie\"} 1",
-        "tcpwnd_window_scale_mismatches_total{local_port=\"9092\",cause=\"cookie_recomputed\"} 1",
-        "tcpwnd_window_scale_mismatches_total{local_port=\"other\",cause=\"cookie_recomputed\"} 1",
+        "tcpwnd_window_scale_mismatches_total{local_port=\"9092\",cause=\"cookie_ignored_rcvbuf\"} 1",
+        "tcpwnd_window_scale_mismatches_total{local_port=\"other\",cause=\"unknown\"} 1",
         "tcpwnd_mismatched_connections{local_port=\"9092\"} 1",
         "tcpwnd_worst_shrink_factor{local_port=\"9092\"} 64",
         // 1,024 bytes every 200 ms.
@@ -116,7 +116,7 @@ fn figures_are_those_of_the_engine() {
         !after.contains("ceiling_bytes_per_second{local_port=\"9092\"}"),
         "{after}"
     );
-    let total = "mismatches_total{local_port=\"9092\",cause=\"cookie_recomputed\"} 1\n";
+    let total = "mismatches_total{local_port=\"9092\",cause=\"cookie_ignored_rcvbuf\"} 1\n";
     assert!(after.contains(total), "{after}");
 }
 

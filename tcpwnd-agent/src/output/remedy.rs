@@ -34,20 +34,7 @@ impl Hints {
                 let (then, now) = (finding.evidence.inputs, finding.evidence.cookie_inputs);
                 let locked = now.or(then).is_some_and(|inputs| inputs.rcvbuf_locked);
                 self.rcvbuf_locked |= locked;
-                let same = then.zip(now).is_some_and(|(then, now)| {
-                    (
-                        then.rcvbuf,
-                        then.window_clamp,
-                        then.tcp_rmem_max,
-                        then.route_window,
-                    ) == (
-                        now.rcvbuf,
-                        now.window_clamp,
-                        now.tcp_rmem_max,
-                        now.route_window,
-                    )
-                });
-                self.nothing_changed |= same && locked && cause == MismatchCause::CookieRecomputed;
+                self.nothing_changed |= cause == MismatchCause::CookieIgnoredRcvbuf;
                 self.timestamps |= cause == MismatchCause::CookieTimestampsMissing;
             }
             Verdict::ScaleLost(LostCause::CookieWithoutTimestamps) => self.timestamps = true,

@@ -56,7 +56,7 @@ fn text_says_what_was_seen_and_what_to_do() {
     );
     let expected = "
 damaged connections: 2 with a wrong window scale
-5 handshakes in 1m 30s: 3 ok, 2 mismatch (cookie_recomputed 2)
+5 handshakes in 1m 30s: 3 ok, 2 mismatch (cookie_ignored_rcvbuf 2)
 listener :9092: backlog limit 50, 2 of 5 handshakes took the cookie path
 windows: seen on the wire of 0 of 2 damaged connections
 what to do, in this order:
@@ -137,7 +137,7 @@ fn json_has_the_fields_of_the_schema() {
     assert_eq!(json["balanced"], true);
     assert_eq!(json["lost"]["transport"], 0);
     assert_eq!(json["paths"]["cookie"], 2);
-    assert_eq!(json["causes"]["cookie_recomputed"], 2);
+    assert_eq!(json["causes"]["cookie_ignored_rcvbuf"], 2);
     assert_eq!(json["listeners"][0]["addr"], "::");
     assert_eq!(json["listeners"][0]["accept_queue"]["limit"], 50);
     assert_eq!(json["probes"][0]["probe"], "inet_sock_set_state");

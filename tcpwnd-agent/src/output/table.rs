@@ -244,7 +244,7 @@ mod tests {
             factor: Some(64.0),
             peer_window: Some(1024),
             verdict: "mismatch",
-            cause: "cookie_recomputed",
+            cause: "cookie_ignored_rcvbuf",
             send_factor: None,
         }
     }
@@ -254,7 +254,7 @@ mod tests {
         let lines = [PLAIN.header(), PLAIN.row(&row())].join("\n");
         let expected = "\
 TIME     LADDR           LPORT RADDR           RPORT PATH      ADV USED  FACTOR   PEER_WND VERDICT    CAUSE
-12:00:01 10.9.0.1         9092 10.9.0.2        40000 cookie      1    7      64       1024 mismatch   cookie_recomputed";
+12:00:01 10.9.0.1         9092 10.9.0.2        40000 cookie      1    7      64       1024 mismatch   cookie_ignored_rcvbuf";
         assert_eq!(lines, expected);
     }
 
@@ -317,7 +317,7 @@ TIME     LADDR           LPORT RADDR           RPORT PATH      ADV USED  FACTOR 
         }
         .row(&row());
         assert!(
-            line.contains("\x1b[31mmismatch  \x1b[0m cookie_recomputed"),
+            line.contains("\x1b[31mmismatch  \x1b[0m cookie_ignored_rcvbuf"),
             "{line:?}"
         );
     }

@@ -40,6 +40,7 @@ pub struct Attached {
     degradations: Vec<Degradation>,
     watching_since_ktime_ns: u64,
     kprobe_misses_are_counted: bool,
+    rcvbuf_sets_clamp: bool,
     host: Host,
 }
 
@@ -85,6 +86,8 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         watching_since_ktime_ns: 0,
         // "bpf: Count missed stats in trace_call_bpf" came with this field, in 6.7.
         kprobe_misses_are_counted: btf.locate("bpf_link_info.perf_event.kprobe.missed").is_ok(),
+        // As net/ipv4/tcp.c of 7.3 has it; 6.18 has not.
+        rcvbuf_sets_clamp: btf.parameters("tcp_set_rcvbuf").is_some(),
         host,
     };
     attached.attach_all(settings, presence)?;
@@ -199,6 +202,12 @@ impl Attached {
     #[must_use]
     pub fn watching_since_ktime_ns(&self) -> u64 {
         self.watching_since_ktime_ns
+    }
+
+    /// Whether setting SO_RCVBUF sets the window clamp too in this kernel.
+    #[must_use]
+    pub fn rcvbuf_sets_clamp(&self) -> bool {
+        self.rcvbuf_sets_clamp
     }
 
     /// Attaches the window probe or takes it off again; does nothing when it is as asked for, or

@@ -7,7 +7,9 @@ mod tests;
 
 use crate::books::Books;
 use crate::decode::{self, DecodeError, Record};
-use crate::detect::window_scale::{self, Context, Direction, on_wire, peer_window, srtt_us};
+use crate::detect::window_scale::{
+    self, Context, Direction, RmemMax, RmemMaxHistory, Verdict, on_wire, peer_window, srtt_us,
+};
 use crate::findings::{ClosedFlow, Evidence, Finding, Impact, Outcome, Receive, Send, WindowSeen};
 use crate::flow::Flow;
 use crate::flows::OpenFlows;
@@ -19,6 +21,8 @@ use tcpwnd_common::{ClosedRecord, HandshakeRecord, WindowRecord, child_flags};
 pub struct Settings {
     /// When every program was in place, nanoseconds of CLOCK_MONOTONIC.
     pub watching_since_ktime_ns: u64,
+    /// In this kernel setting SO_RCVBUF sets the window clamp too (`tcp_set_rcvbuf`).
+    pub rcvbuf_sets_clamp: bool,
     /// Most open damaged connections to keep.
     pub flow_limit: usize,
 }
@@ -37,11 +41,13 @@ pub enum Observation {
 }
 
 type Filter = Box<dyn Fn(&Flow) -> bool + std::marker::Send + Sync>;
+type RmemMaxReader = Box<dyn Fn() -> Option<RmemMax> + std::marker::Send + Sync>;
 
 /// Turns records into observations and keeps what adds up.
 pub struct Engine {
     context: Context,
     filter: Filter,
+    rmem_max: RmemMaxReader,
     books: Books,
     flows: OpenFlows,
 }
@@ -53,8 +59,11 @@ impl Engine {
         Self {
             context: Context {
                 watching_since_ktime_ns: settings.watching_since_ktime_ns,
+                rcvbuf_sets_clamp: settings.rcvbuf_sets_clamp,
+                rmem_max: RmemMaxHistory::default(),
             },
             filter: Box::new(|_| true),
+            rmem_max: Box::new(|| None),
             books: Books::default(),
             flows: OpenFlows::new(settings.flow_limit),
         }
@@ -68,6 +77,29 @@ impl Engine {
     ) -> Self {
         self.filter = Box::new(filter);
         self
+    }
+
+    /// The same, with `net.core.rmem_max` as it was before anything was attached, and as `read`
+    /// finds it: asked when a cause depends on it, and with [`Self::note_rmem_max`].
+    #[must_use]
+    pub fn with_rmem_max(
+        mut self,
+        first: Option<RmemMax>,
+        read: impl Fn() -> Option<RmemMax> + std::marker::Send + Sync + 'static,
+    ) -> Self {
+        if let Some(first) = first {
+            self.context.rmem_max.add(first);
+        }
+        self.rmem_max = Box::new(read);
+        self
+    }
+
+    /// Notes what `net.core.rmem_max` is now. How often this is done is how near to one another
+    /// two changes may be without one of them going unseen.
+    pub fn note_rmem_max(&mut self) {
+        if let Some(reading) = (self.rmem_max)() {
+            self.context.rmem_max.add(reading);
+        }
     }
 
     /// Takes in one record.
@@ -103,7 +135,12 @@ impl Engine {
             self.books.filtered_out();
             return Observation::FilteredOut;
         }
-        let finding = finding(record, outcome, &self.context);
+        let mut finding = describe(record, outcome, &self.context);
+        let read = self.context.rmem_max.last_ns();
+        if matches!(finding.verdict, Verdict::Mismatch(_)) && read < Some(finding.ktime_ns) {
+            self.note_rmem_max();
+            finding = describe(record, outcome, &self.context);
+        }
         self.books
             .handshake(record.flow.local_port, finding.verdict, finding.path);
         self.flows.opened(&finding);
@@ -162,7 +199,7 @@ impl fmt::Debug for Engine {
 }
 
 /// Judges a record and describes it.
-fn finding(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Finding {
+fn describe(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Finding {
     let judgement = window_scale::judge(record, context);
     let impact = judgement.impact;
     Finding {
@@ -192,6 +229,11 @@ fn finding(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Fin
             handshake_us: impact.handshake_us,
             ceiling_bytes_per_second: impact.ceiling_bytes_per_second,
         },
+        inputs: judgement
+            .inputs
+            .iter()
+            .map(|at| (at.input.name(), *at))
+            .collect(),
         evidence: Evidence::of(record),
     }
 }

@@ -99,10 +99,14 @@ pub struct ChildEvidence {
 /// What a window scale is computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct InputsEvidence {
+    /// Inode number of the listener's socket, as in /proc/PID/fd.
+    pub listener: u64,
     /// Receive buffer of the listener, bytes.
     pub rcvbuf: u32,
     /// SO_RCVBUF was set on it.
     pub rcvbuf_locked: bool,
+    /// SO_RCVLOWAT of the listener, bytes.
+    pub rcvlowat: u32,
     /// Window clamp of the listener, bytes.
     pub window_clamp: u32,
     /// `tcp_rmem[2]` of its namespace, bytes.
@@ -205,8 +209,10 @@ fn child(child: &Child) -> ChildEvidence {
 
 fn inputs(inputs: &Inputs) -> Option<InputsEvidence> {
     (inputs.present != 0).then_some(InputsEvidence {
+        listener: inputs.listener,
         rcvbuf: inputs.rcvbuf,
         rcvbuf_locked: inputs.userlocks & RCVBUF_LOCK != 0,
+        rcvlowat: inputs.rcvlowat,
         window_clamp: inputs.window_clamp,
         tcp_rmem_max: inputs.tcp_rmem_max,
         route_window: inputs.route_window,

@@ -10,10 +10,11 @@ pub use evidence::{
     AcceptQueue, AckEvidence, ChildEvidence, Evidence, InputsEvidence, SynAckEvidence, SynEvidence,
 };
 
-use crate::detect::window_scale::{Damage, Path, Verdict};
+use crate::detect::window_scale::{ChangedInput, Damage, Path, Verdict};
 use crate::flow::Flow;
 use crate::label::labels;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Version of the schema: the field `schema` of every line.
 pub const SCHEMA: u32 = 1;
@@ -89,6 +90,10 @@ pub struct Finding {
     pub send: Option<Send>,
     /// What the damage comes to.
     pub impact: Impact,
+    /// For a mismatch by cookie: what its shift count is computed from and was not the same when
+    /// the SYN+ACK was built and when its ACK came, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<&'static str, ChangedInput>,
     /// What the verdict rests on.
     pub evidence: Evidence,
 }

@@ -10,6 +10,7 @@ const TIME: &str = "2026-11-22T04:20:20.000000Z";
 fn engine() -> Engine {
     Engine::new(Settings {
         watching_since_ktime_ns: SINCE,
+        rcvbuf_sets_clamp: false,
         flow_limit: 10,
     })
 }
@@ -32,7 +33,7 @@ fn a_mismatch_as_json() {
         handshake(&cookie(1, 7)),
         serde_json::json!({
             "schema": 1, "kind": "handshake", "time": TIME,
-            "verdict": "mismatch", "cause": "cookie_recomputed",
+            "verdict": "mismatch", "cause": "unknown",
             "path": "cookie", "outcome": "established",
             "flow": {
                 "netns": 4_026_531_840_u32, "ifindex": 0,
@@ -63,12 +64,16 @@ fn a_mismatch_as_json() {
                     "rcv_wnd": 65536, "window_clamp": 3_145_728, "mss": 1448
                 },
                 "inputs": {
-                    "rcvbuf": 204_800, "rcvbuf_locked": true, "window_clamp": 102_401,
+                    "listener": 70_707,
+                    "rcvbuf": 204_800, "rcvbuf_locked": true, "rcvlowat": 1,
+                    "window_clamp": 102_401,
                     "tcp_rmem_max": 6_291_456, "route_window": 65535,
                     "accept_queue": {"len": 3, "limit": 50}, "syn_queue_len": 4
                 },
                 "cookie_inputs": {
-                    "rcvbuf": 204_800, "rcvbuf_locked": true, "window_clamp": 102_401,
+                    "listener": 70_707,
+                    "rcvbuf": 204_800, "rcvbuf_locked": true, "rcvlowat": 1,
+                    "window_clamp": 102_401,
                     "tcp_rmem_max": 6_291_456, "route_window": 65535,
                     "accept_queue": {"len": 3, "limit": 50}, "syn_queue_len": 4
                 }
@@ -206,4 +211,19 @@ fn an_end_and_a_window_as_json() {
             "bytes_received": 123_456, "srtt_us": 200_000, "open_seconds": 2.5
         })
     );
+}
+
+#[test]
+fn inputs_that_differ_stand_beside_the_cause() {
+    let mut record = cookie(1, 7);
+    record.handshake.cookie_inputs.rcvbuf = 8 << 20;
+    record.handshake.cookie_inputs.listener = 70_708;
+    assert_eq!(
+        handshake(&record)["inputs"],
+        serde_json::json!({
+            "listener": {"synack": 70_707, "ack": 70_708},
+            "rcvbuf": {"synack": 204_800, "ack": 8_388_608}
+        })
+    );
+    assert!(handshake(&healthy()).get("inputs").is_none());
 }

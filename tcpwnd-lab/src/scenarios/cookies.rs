@@ -51,7 +51,12 @@ pub fn play(bench: &Bench) -> Result<String> {
         report.expect_all(3 * EACH, "ok", "cookie", None)?;
         return Ok(format!("{} ok, path cookie{late}", report.summary.ok));
     }
-    report.expect_all(3 * EACH, "mismatch", "cookie", Some("cookie_recomputed"))?;
+    report.expect_all(
+        3 * EACH,
+        "mismatch",
+        "cookie",
+        Some("cookie_ignored_rcvbuf"),
+    )?;
     for handshake in &report.handshakes {
         let receive = handshake.receive.as_ref();
         ensure!(

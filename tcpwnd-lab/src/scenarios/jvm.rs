@@ -47,7 +47,7 @@ fn visit(bench: &Bench, pair: &Pair, path: &str) -> Result<()> {
     let report = agent.finish()?;
     compare(&report, PORT, &[], &visits)?;
     if path == "cookie" && bench.affected {
-        report.expect_all(2 * EACH, "mismatch", path, Some("cookie_recomputed"))
+        report.expect_all(2 * EACH, "mismatch", path, Some("cookie_ignored_rcvbuf"))
     } else {
         report.expect_all(2 * EACH, "ok", path, None)
     }

@@ -61,7 +61,7 @@ pub fn play(bench: &Bench) -> Result<String> {
 /// The finding is right, and so are the windows: they are what the client's stack believes.
 fn check(report: &Report, address: SocketAddr, believed: &[u32]) -> Result<String> {
     let finding = report.of(address)?;
-    finding.expect("mismatch", "cookie", Some("cookie_recomputed"))?;
+    finding.expect("mismatch", "cookie", Some("rcvbuf_changed"))?;
     let damage = finding
         .receive
         .as_ref()

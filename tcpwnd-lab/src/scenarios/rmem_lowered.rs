@@ -17,7 +17,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     let accepted = stage.broker.wait_accepted(1)?;
     agent.wait_handshakes(1)?;
     let report = agent.finish()?;
-    report.expect_all(1, "mismatch", "cookie", Some("cookie_recomputed"))?;
+    report.expect_all(1, "mismatch", "cookie", Some("tcp_rmem_changed"))?;
     compare(&report, PORT, &accepted, &[])?;
     let finding = report.of(peer.local())?;
     let receive = finding.receive.as_ref();

@@ -38,7 +38,7 @@ pub fn play(bench: &Bench) -> Result<String> {
             .with_context(|| format!("no report about namespace {inode}"))
     };
     of(&sound)?.expect("ok", "cookie", None)?;
-    of(&damaged)?.expect("mismatch", "cookie", Some("cookie_recomputed"))?;
+    of(&damaged)?.expect("mismatch", "cookie", Some("tcp_rmem_changed"))?;
     let local = peers[0].local();
     ensure!(
         report

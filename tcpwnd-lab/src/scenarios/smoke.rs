@@ -29,7 +29,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     let induced = agent.finish()?;
     induced.of(sound.local())?.expect("ok", "cookie", None)?;
     let finding = induced.of(damaged.local())?;
-    finding.expect("mismatch", "cookie", Some("cookie_recomputed"))?;
+    finding.expect("mismatch", "cookie", Some("tcp_rmem_changed"))?;
     ensure!(
         finding.advertised() == synack.options.window_scale,
         "the SYN+ACK said {:?}, but reported was {finding:?}",

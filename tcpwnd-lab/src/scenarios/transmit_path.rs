@@ -51,7 +51,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     report.of(sound.local())?.expect("ok", "cookie", None)?;
     report
         .of(damaged.local())?
-        .expect("mismatch", "cookie", Some("cookie_recomputed"))?;
+        .expect("mismatch", "cookie", Some("tcp_rmem_changed"))?;
     ensure!(
         report.closed.len() == 1 && report.closed[0].flow.remote.address() == damaged.local(),
         "the end of the suspect, and of nothing else, is reported: {:?}",

@@ -25,7 +25,7 @@ pub fn play(bench: &Bench) -> Result<String> {
         compare(&report, PORT, &accepted, &[])?;
         report
             .of(damaged.local())?
-            .expect("mismatch", "cookie", Some("cookie_recomputed"))?;
+            .expect("mismatch", "cookie", Some("tcp_rmem_changed"))?;
         anyhow::ensure!(report.summary.ok == 20, "not 20 ok: {:?}", report.summary);
     }
     Ok("each: 20 ok, 1 mismatch".to_owned())

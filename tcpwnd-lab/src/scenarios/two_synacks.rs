@@ -40,7 +40,7 @@ fn decided(bench: &Bench, taken: usize) -> Result<()> {
     let handshake = report.of(peer.local())?;
     // The socket was made with the setting as it was for the second.
     if taken == 1 {
-        handshake.expect("mismatch", "cookie", Some("cookie_recomputed"))?;
+        handshake.expect("mismatch", "cookie", Some("tcp_rmem_changed"))?;
     } else {
         handshake.expect("ok", "cookie", None)?;
     }

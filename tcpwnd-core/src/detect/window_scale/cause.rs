@@ -4,7 +4,7 @@
 
 use super::evidence::{Offer, Told, Used};
 use super::paired::Paired;
-use super::{LostCause, MismatchCause};
+use super::{Context, LostCause, MismatchCause, recomputed};
 use tcpwnd_common::{HandshakeRecord, child_flags};
 
 /// Why the two ends disagree.
@@ -13,29 +13,50 @@ pub(super) fn of_mismatch(
     paired: &Paired<'_>,
     told: &Told,
     used: Used,
+    context: &Context,
 ) -> MismatchCause {
     let (true, Some(advertised)) = (told.cookie, told.advertised) else {
         return MismatchCause::Unknown;
     };
     match used.receive {
-        Some(shift) if shift != advertised => MismatchCause::CookieRecomputed,
-        None if timestamps_went_missing(record, paired, told) => {
+        Some(shift) if shift != advertised => {
+            recomputed::cause(record, paired, told, shift, context)
+        }
+        Some(_) => MismatchCause::Unknown,
+        None => of_lost_options(record, paired, told),
+    }
+}
+
+/// Why a cookie's socket has no options at all, though its SYN+ACK announced a scale: what was
+/// agreed is kept in the timestamps (`cookie_timestamp_decode`, net/ipv4/syncookies.c, 5.10).
+///
+/// Asked of the packets: the request's own flags are cleared with TCP-AO.
+fn of_lost_options(record: &HandshakeRecord, paired: &Paired<'_>, told: &Told) -> MismatchCause {
+    let Some(ack) = paired.ack.filter(|ack| !ack.malformed) else {
+        return MismatchCause::Unknown;
+    };
+    if record.child.flags & child_flags::TSTAMP_OK != 0 {
+        return MismatchCause::Unknown;
+    }
+    let here = timestamps_here(record);
+    match (told.timestamps, ack.timestamps) {
+        // tcp_synack_options (net/ipv4/tcp_output.c, 6.12) leaves timestamps out then, for
+        // cookies too.
+        (None, None) if told.authentication && ack.authentication => MismatchCause::CookieTcpAo,
+        // tcp_parse_options (net/ipv4/tcp_input.c, 5.10) does not see them when they are off.
+        (Some(_), Some(_)) if here == Some(false) => MismatchCause::TimestampsDisabled,
+        // With timestamps off as well, either would have done it.
+        (Some(_), None) if !ack.authentication && here != Some(false) => {
             MismatchCause::CookieTimestampsMissing
         }
         _ => MismatchCause::Unknown,
     }
 }
 
-/// Whether the SYN+ACK left with timestamps, its ACK came without, and the socket has none.
-///
-/// Asked of the packets: TCP-AO leaves timestamps out of the SYN+ACK itself
-/// (`tcp_synack_options`, net/ipv4/tcp_output.c, 6.18), which is another matter.
-fn timestamps_went_missing(record: &HandshakeRecord, paired: &Paired<'_>, told: &Told) -> bool {
-    told.timestamps.is_some()
-        && record.child.flags & child_flags::TSTAMP_OK == 0
-        && paired
-            .ack
-            .is_some_and(|ack| ack.timestamps.is_none() && !ack.malformed && !ack.authentication)
+/// `net.ipv4.tcp_timestamps` of the namespace when the ACK came.
+fn timestamps_here(record: &HandshakeRecord) -> Option<bool> {
+    let inputs = &record.handshake.cookie_inputs;
+    (inputs.complete != 0).then_some(inputs.sysctl_timestamps != 0)
 }
 
 /// Why there is no window scaling, though both ends agree.

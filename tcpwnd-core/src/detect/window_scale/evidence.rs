@@ -24,6 +24,8 @@ pub(super) struct Told {
     pub offer: Offer,
     /// Its timestamps.
     pub timestamps: Option<Timestamps>,
+    /// It carried the TCP authentication option (RFC 5925).
+    pub authentication: bool,
     /// A SYN cookie made the connection.
     pub cookie: bool,
     /// When it was built, nanoseconds of CLOCK_MONOTONIC.
@@ -89,6 +91,7 @@ pub(super) fn told(synack: &SynAck, syn: Option<&TcpOptions>, cookie: bool) -> O
         advertised: requested,
         offer: offer(synack, syn.and_then(options))?,
         timestamps: packet.timestamps,
+        authentication: packet.authentication,
         cookie,
         ktime_ns: synack.ktime_ns,
     })

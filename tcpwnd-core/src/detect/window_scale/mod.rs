@@ -5,27 +5,37 @@
 //! docs/detection.md says how the rules follow from the RFCs and the kernel.
 
 mod cause;
+mod changes;
 mod evidence;
 mod impact;
+mod initial;
 mod paired;
+mod recomputed;
+mod rmem_max;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
+pub use changes::{ChangedInput, Input};
 pub(crate) use evidence::options;
 pub use impact::{Impact, peer_window};
 pub(crate) use impact::{ceiling, on_wire, srtt_us};
 pub(crate) use paired::Paired;
+pub use rmem_max::{RmemMax, RmemMaxHistory};
 pub use verdict::{Damage, Direction, Judgement, judge};
 
 use crate::label::labels;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 /// What the verdict needs to know beside the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// When every program was in place, nanoseconds of CLOCK_MONOTONIC.
     pub watching_since_ktime_ns: u64,
+    /// In this kernel setting SO_RCVBUF sets the window clamp too (`tcp_set_rcvbuf`).
+    pub rcvbuf_sets_clamp: bool,
+    /// `net.core.rmem_max`.
+    pub rmem_max: RmemMaxHistory,
 }
 
 labels! {
@@ -48,8 +58,30 @@ labels! {
         /// The ACK of a SYN cookie came without the timestamps that the SYN+ACK carried, and with
         /// them went what the cookie had kept in them.
         CookieTimestampsMissing = "cookie_timestamps_missing",
-        /// The cookie path computed this host's shift count again and came to another value.
-        CookieRecomputed = "cookie_recomputed",
+        /// The same, because `net.ipv4.tcp_timestamps` was switched off before the ACK came.
+        TimestampsDisabled = "timestamps_disabled",
+        /// With TCP-AO the SYN+ACK of a cookie leaves without timestamps, so that nothing of what
+        /// it announced is kept.
+        CookieTcpAo = "cookie_tcp_ao",
+        /// The cookie path did not heed the listener's SO_RCVBUF, which the SYN+ACK did: a kernel
+        /// without commit 909172a14974.
+        CookieIgnoredRcvbuf = "cookie_ignored_rcvbuf",
+        /// `net.ipv4.tcp_rmem[2]` was changed before the cookie's ACK came.
+        TcpRmemChanged = "tcp_rmem_changed",
+        /// `net.core.rmem_max` was.
+        RmemMaxChanged = "rmem_max_changed",
+        /// `net.ipv4.tcp_adv_win_scale` was.
+        AdvWinScaleChanged = "tcp_adv_win_scale_changed",
+        /// The listener's SO_RCVBUF was.
+        RcvbufChanged = "rcvbuf_changed",
+        /// The listener's TCP_WINDOW_CLAMP was.
+        WindowClampChanged = "window_clamp_changed",
+        /// The listener's SO_RCVLOWAT was, and with it its receive buffer and window clamp.
+        RcvlowatChanged = "rcvlowat_changed",
+        /// The window metric of the route to the peer was.
+        RouteWindowChanged = "route_window_changed",
+        /// The cookie's ACK came to another listener than the SYN.
+        ListenerChanged = "listener_changed",
         /// The evidence supports none of the others.
         Unknown = "unknown",
     }

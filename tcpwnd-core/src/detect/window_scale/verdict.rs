@@ -2,7 +2,9 @@
 
 use super::evidence::{self, Offer, Told, Used};
 use super::paired::Paired;
-use super::{Context, Impact, Path, UnverifiedCause, Verdict, cause, impact};
+use super::{
+    ChangedInput, Context, Impact, Path, UnverifiedCause, Verdict, cause, impact, recomputed,
+};
 use crate::label::labels;
 use tcpwnd_common::{HandshakeRecord, Outcome, handshake_flags, synack_flags};
 
@@ -60,7 +62,7 @@ impl Direction {
 }
 
 /// What was found out about one handshake.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     /// The verdict and its cause.
     pub verdict: Verdict,
@@ -72,6 +74,9 @@ pub struct Judgement {
     pub send: Option<Direction>,
     /// What the damage comes to.
     pub impact: Impact,
+    /// For a mismatch by cookie: what its shift count is computed from and was not the same when
+    /// the SYN+ACK was built and when its ACK came.
+    pub inputs: Vec<ChangedInput>,
 }
 
 /// The agreement between one SYN+ACK and the socket.
@@ -87,13 +92,14 @@ pub(super) struct Comparison {
 pub fn judge(record: &HandshakeRecord, context: &Context) -> Judgement {
     let paired = Paired::of(record);
     match established(record, paired.as_ref(), context) {
-        Ok((paired, told, used)) => verified(record, paired, &told, used),
+        Ok((paired, told, used)) => verified(record, paired, &told, used, context),
         Err(cause) => Judgement {
             verdict: Verdict::Unverified(cause),
             path: path(paired.as_ref()),
             receive: None,
             send: None,
             impact: Impact::measured(&record.child),
+            inputs: Vec::new(),
         },
     }
 }
@@ -205,10 +211,16 @@ fn says_the_same(first: &Told, other: &Told) -> bool {
         && (first.offer == other.offer || other.offer == Offer::Unseen)
 }
 
-fn verified(record: &HandshakeRecord, paired: &Paired<'_>, told: &Told, used: Used) -> Judgement {
+fn verified(
+    record: &HandshakeRecord,
+    paired: &Paired<'_>,
+    told: &Told,
+    used: Used,
+    context: &Context,
+) -> Judgement {
     let comparison = compare(told, used);
     let verdict = if !comparison.agrees {
-        Verdict::Mismatch(cause::of_mismatch(record, paired, told, used))
+        Verdict::Mismatch(cause::of_mismatch(record, paired, told, used, context))
     } else if used.receive.is_none() {
         Verdict::ScaleLost(cause::of_loss(record, paired, told))
     } else {
@@ -220,6 +232,10 @@ fn verified(record: &HandshakeRecord, paired: &Paired<'_>, told: &Told, used: Us
         receive: Some(comparison.receive),
         send: Some(comparison.send),
         impact: impact::of(record, paired, told, verdict, &comparison),
+        inputs: match verdict {
+            Verdict::Mismatch(_) => recomputed::differing(record, paired, context),
+            _ => Vec::new(),
+        },
     }
 }
 

@@ -12,6 +12,7 @@ use tcpwnd_common::Outcome;
 fn engine() -> Engine {
     Engine::new(Settings {
         watching_since_ktime_ns: SINCE,
+        rcvbuf_sets_clamp: false,
         flow_limit: 4,
     })
 }

@@ -1,8 +1,14 @@
 //! Records and what is made of them: the scenarios, and their near-misses.
 
+mod cases;
+mod cause;
+mod cookie_options;
 mod impact;
+mod initial;
 mod lost;
 mod mismatch;
+mod rcvbuf;
+mod rmem_max;
 mod two_synacks;
 mod unverified;
 
@@ -15,6 +21,7 @@ fn judged(record: &HandshakeRecord) -> Judgement {
         record,
         &Context {
             watching_since_ktime_ns: SINCE,
+            ..Context::default()
         },
     )
 }
