@@ -34,7 +34,7 @@ mod tests {
     use std::fs;
 
     use super::{RULES, TESTS};
-    use crate::deploy::metrics::{is_record, named_in, of_agent, read};
+    use crate::deploy::metrics::{golden, is_record, named_in, of_agent, read};
     use crate::paths;
 
     const RUNBOOKS: &str = "docs/runbooks";
@@ -153,6 +153,41 @@ mod tests {
         for text in texts {
             let unknown: Vec<_> = named_in(&text).difference(&known).cloned().collect();
             assert!(unknown.is_empty(), "{unknown:?} in\n{text}");
+        }
+    }
+
+    /// Where a reader finds what a label's value means.
+    const EXPLAINED: [(&str, &str); 4] = [
+        ("tcpwnd_window_scale_mismatches_total", "docs/detection.md"),
+        (
+            "tcpwnd_window_scale_lost_total",
+            "docs/runbooks/TcpwndScaleLostConnections.md",
+        ),
+        (
+            "tcpwnd_window_scale_unverified_total",
+            "docs/runbooks/TcpwndHandshakesUnverified.md",
+        ),
+        (
+            "tcpwnd_events_lost_total",
+            "docs/runbooks/TcpwndEventsLost.md",
+        ),
+    ];
+
+    #[test]
+    fn every_cause_and_stage_is_explained() {
+        let golden = golden().unwrap();
+        for (metric, document) in EXPLAINED {
+            let text = read(document);
+            let values: BTreeSet<_> = golden
+                .lines()
+                .filter(|line| line.starts_with(metric))
+                .filter_map(|line| line.split_once("cause=").or(line.split_once("stage=")))
+                .filter_map(|(_, value)| value.split('"').nth(1))
+                .collect();
+            assert!(!values.is_empty(), "{metric}");
+            for value in values {
+                assert!(text.contains(&format!("`{value}`")), "{value}: {document}");
+            }
         }
     }
 }
