@@ -55,6 +55,7 @@ fn everything() -> Value {
         "metricsPort": 10999,
         "capabilities": {"sysAdmin": true, "sysResource": true},
         "hostPID": true,
+        "hostNetwork": true,
         "resources": {"limits": {"memory": "333Mi"}},
         "tolerations": [{"key": "marked-toleration", "operator": "Exists"}],
         "nodeSelector": {"marked-node": "yes"},

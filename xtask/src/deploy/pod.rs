@@ -22,7 +22,8 @@ fn is(value: &Value, path: &str, expected: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// It has these capabilities, and nothing else that it could do without.
+/// It has these capabilities, processes and network of the host or not, and nothing else that it
+/// could do without.
 ///
 /// # Errors
 ///
@@ -30,7 +31,7 @@ fn is(value: &Value, path: &str, expected: &Value) -> anyhow::Result<()> {
 pub fn is_least_privileged(
     objects: &[Value],
     capabilities: &[&str],
-    host_pid: bool,
+    of_host: bool,
 ) -> anyhow::Result<()> {
     is(
         object(objects, "ServiceAccount")?,
@@ -39,8 +40,8 @@ pub fn is_least_privileged(
     )?;
     let spec = &object(objects, "DaemonSet")?["spec"]["template"]["spec"];
     is(spec, "/automountServiceAccountToken", &json!(false))?;
-    is(spec, "/hostPID", &json!(host_pid))?;
-    is(spec, "/hostNetwork", &Value::Null)?;
+    is(spec, "/hostPID", &json!(of_host))?;
+    is(spec, "/hostNetwork", &json!(of_host))?;
     let containers = spec["containers"].as_array().map_or(0, Vec::len);
     ensure!(containers == 1, "there are {containers} containers");
     let context = &spec["containers"][0]["securityContext"];
