@@ -91,6 +91,22 @@ impl Broker {
         socket::force_receive_buffer(&*self.listener, bytes)
     }
 
+    /// Sets the listener's TCP_WINDOW_CLAMP, in bytes.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn set_window_clamp(&self, bytes: u32) -> Result<()> {
+        socket::set_window_clamp(&*self.listener, bytes)
+    }
+
+    /// Sets the listener's SO_RCVLOWAT, in bytes.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn set_receive_low_water(&self, bytes: u32) -> Result<()> {
+        socket::set_receive_low_water(&*self.listener, bytes)
+    }
+
     /// Stops accepting, or goes on; connections wait in the accept queue meanwhile.
     pub fn pause(&self, paused: bool) {
         self.shared.paused.store(paused, Ordering::Release);

@@ -71,6 +71,9 @@ pub struct Handshake {
     pub receive: Option<Receive>,
     /// The direction in which this host sends.
     pub send: Option<Send>,
+    /// What the scale is computed from and changed between SYN+ACK and ACK, by name.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, Changed>,
 }
 
 impl Handshake {
@@ -85,6 +88,15 @@ impl Handshake {
     pub fn used(&self) -> Option<u8> {
         self.receive.as_ref().and_then(|receive| receive.used)
     }
+}
+
+/// An input at both moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Changed {
+    /// When the SYN+ACK was built.
+    pub synack: i64,
+    /// When the ACK of the cookie came.
+    pub ack: i64,
 }
 
 /// How this host's windows arrive at the peer.

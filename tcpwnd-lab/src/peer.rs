@@ -170,6 +170,16 @@ impl<'t> Peer<'t> {
         )
     }
 
+    /// The ACK of everything received, with these timestamps or none, for somebody else to send.
+    #[must_use]
+    pub fn prepared(&self, timestamps: Option<(u32, u32)>) -> Segment {
+        let options = Options {
+            timestamps,
+            ..Options::default()
+        };
+        self.segment(self.next, flag::ACK, options, Vec::new())
+    }
+
     /// Sends data.
     ///
     /// # Errors
@@ -223,22 +233,26 @@ impl<'t> Peer<'t> {
     /// # Errors
     /// As [`Tun::send`].
     pub fn send(&self, sequence: u32, flags: u8, options: Options, payload: Vec<u8>) -> Result<()> {
+        self.tun
+            .send(&self.segment(sequence, flags, options, payload))
+            .with_context(|| format!("{} could not send", self.local))
+    }
+
+    fn segment(&self, sequence: u32, flags: u8, options: Options, payload: Vec<u8>) -> Segment {
         let acknowledgment = if flags & flag::ACK == 0 {
             0
         } else {
             self.expected
         };
-        self.tun
-            .send(&Segment {
-                source: self.local,
-                destination: self.remote,
-                sequence,
-                acknowledgment,
-                flags,
-                window: self.window,
-                options,
-                payload,
-            })
-            .with_context(|| format!("{} could not send", self.local))
+        Segment {
+            source: self.local,
+            destination: self.remote,
+            sequence,
+            acknowledgment,
+            flags,
+            window: self.window,
+            options,
+            payload,
+        }
     }
 }

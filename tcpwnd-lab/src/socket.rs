@@ -32,6 +32,8 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// Length of the Fast Open queue, in connections; 0 leaves Fast Open off.
     pub fast_open: u32,
+    /// SO_REUSEPORT: others may listen beside it.
+    pub reuse_port: bool,
 }
 
 impl Default for ListenOptions {
@@ -44,6 +46,7 @@ impl Default for ListenOptions {
             receive_buffer: Some(102_400),
             backlog: 50,
             fast_open: 0,
+            reuse_port: false,
         }
     }
 }
@@ -64,6 +67,9 @@ pub fn listen(options: &ListenOptions) -> Result<TcpListener> {
         set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only_v6)?;
     }
     set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    if options.reuse_port {
+        set(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    }
     // Before listen(), as Kafka does: the SYN+ACK's window scale depends on it.
     if let Some(bytes) = options.receive_buffer {
         set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, to_int(bytes)?)?;
@@ -200,6 +206,52 @@ pub fn force_receive_buffer(socket: &impl AsFd, bytes: u32) -> Result<()> {
         libc::SO_RCVBUFFORCE,
         to_int(bytes)?,
     )
+}
+
+/// Sets TCP_WINDOW_CLAMP.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn set_window_clamp(socket: &impl AsFd, bytes: u32) -> Result<()> {
+    set(
+        socket,
+        libc::IPPROTO_TCP,
+        libc::TCP_WINDOW_CLAMP,
+        to_int(bytes)?,
+    )
+}
+
+/// Whether a new socket has a window clamp once `change` was made.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn sets_window_clamp(change: impl Fn(&OwnedFd) -> Result<()>) -> Result<bool> {
+    let socket = open(libc::AF_INET, 0)?;
+    change(&socket)?;
+    let mut clamp = 0u32;
+    let mut length = size_of_val(&clamp) as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `clamp`, which outlives the call.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_WINDOW_CLAMP,
+            (&raw mut clamp).cast(),
+            &raw mut length,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error()).context("failed to read TCP_WINDOW_CLAMP");
+    }
+    Ok(clamp != 0)
+}
+
+/// Sets SO_RCVLOWAT.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn set_receive_low_water(socket: &impl AsFd, bytes: u32) -> Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, to_int(bytes)?)
 }
 
 /// Makes closing the socket send a RST (SO_LINGER of 0 s), so that no TIME_WAIT stays behind.

@@ -11,3 +11,4 @@ mod setting;
 pub use command::{output, run};
 pub use namespace::{Namespace, in_a_thread};
 pub use pair::{Pair, PairOptions};
+pub use setting::Changed;

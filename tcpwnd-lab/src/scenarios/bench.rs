@@ -9,6 +9,7 @@ use crate::agent::{Agent, Launch, Report};
 use crate::broker::Accepted;
 use crate::client::Visit;
 use crate::findings::Handshake;
+use crate::socket;
 
 /// What every scenario is given.
 #[derive(Debug)]
@@ -26,6 +27,23 @@ pub struct Bench {
 pub struct Unsupported(pub String);
 
 impl Bench {
+    /// Whether setting SO_RCVBUF sets the window clamp too (`tcp_set_rcvbuf`): asked of a socket.
+    ///
+    /// # Errors
+    /// When there is no socket to be had.
+    pub fn rcvbuf_sets_clamp(&self) -> Result<bool> {
+        socket::sets_window_clamp(|socket| socket::force_receive_buffer(socket, 102_400))
+    }
+
+    /// Whether setting SO_RCVLOWAT sets the window clamp. In the kernels of the matrix these are
+    /// the ones whose receive buffers scale by `tcp_adv_win_scale`.
+    ///
+    /// # Errors
+    /// As [`Self::rcvbuf_sets_clamp`].
+    pub fn rcvlowat_sets_clamp(&self) -> Result<bool> {
+        socket::sets_window_clamp(|socket| socket::set_receive_low_water(socket, 1 << 20))
+    }
+
     /// Starts `tcpwnd trace` on the port of Kafka's listener.
     ///
     /// # Errors

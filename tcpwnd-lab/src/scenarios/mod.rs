@@ -6,6 +6,9 @@
 mod after_sigkill;
 mod bad_input;
 mod bench;
+mod cause_listener;
+mod cause_settings;
+mod changed;
 mod cookies;
 mod fast_open_closed;
 mod flood;
@@ -118,6 +121,16 @@ pub const ALL: &[Scenario] = &[
         "rmem_lowered",
         "tcp_rmem lowered before the cookie's ACK: overrun",
         rmem_lowered::play,
+    ),
+    gate(
+        "cause_settings",
+        "a setting or route changed before the cookie's ACK: each is named, two at once are not",
+        cause_settings::play,
+    ),
+    gate(
+        "cause_listener",
+        "a listener's options changed, or another took over: each is named, and nothing else",
+        cause_listener::play,
     ),
     gate(
         "without_cookies",

@@ -33,7 +33,7 @@ impl Stage {
     pub fn new(listen: &ListenOptions, settings: &[(&str, &str)]) -> Result<Self> {
         let server = Namespace::new()?;
         // The default depends on kernel and memory, and may not exceed rmem_max, which counts too.
-        server.set(RMEM, &rmem(16 << 20))?;
+        server.set(RMEM, &rmem(RMEM_AT_FIRST))?;
         for (name, value) in settings {
             server.set(name, value)?;
         }
@@ -55,6 +55,37 @@ impl Stage {
         Self::new(&unlocked(), COOKIES)
     }
 
+    /// Every connection by cookie, to a listener that was opened like this.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_cookies_to(listen: &ListenOptions) -> Result<Self> {
+        Self::new(listen, COOKIES)
+    }
+
+    /// Closes the listener and opens another on the same port.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn rebind(&mut self, listen: &ListenOptions) -> Result<()> {
+        // One that is in nobody's way stands in, for the port is free only when the old one ended.
+        let elsewhere = ListenOptions {
+            port: PORT + 1,
+            ..*listen
+        };
+        self.broker = Broker::start(&self.server, &elsewhere)?;
+        self.broker = Broker::start(&self.server, listen)?;
+        Ok(())
+    }
+
+    /// Sets `tcp_rmem[2]`, in bytes.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_rmem(&self, largest: u32) -> Result<()> {
+        self.server.set(RMEM, &rmem(largest))
+    }
+
     /// Changes `tcp_rmem[2]`, to which every kernel's cookie path listens, the affected one's too.
     ///
     /// # Errors
@@ -64,7 +95,7 @@ impl Stage {
             Rmem::Lowered => 131_072,
             Rmem::Raised => 256 << 20,
         };
-        self.server.set(RMEM, &rmem(largest))
+        self.set_rmem(largest)
     }
 
     /// The IPv4 peer with this number.
@@ -88,6 +119,9 @@ impl Stage {
 }
 
 const RMEM: &str = "net/ipv4/tcp_rmem";
+
+/// `tcp_rmem[2]` of a stage, in bytes: more than any kernel's `rmem_max`, so that the scale is 9.
+const RMEM_AT_FIRST: u32 = 16 << 20;
 
 fn rmem(largest: u32) -> String {
     format!("4096 131072 {largest}")

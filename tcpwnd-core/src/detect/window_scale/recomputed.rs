@@ -8,7 +8,7 @@ use super::changes::{self, Change, ChangedInput};
 use super::initial::{Basis, Initial, rcvbuf_locked};
 use super::paired::Paired;
 use super::{Context, MismatchCause};
-use crate::detect::window_scale::evidence::{self, Told};
+use crate::detect::window_scale::evidence::{self, Told, Used};
 use tcpwnd_common::{HandshakeRecord, Inputs, synack_flags};
 
 /// Room that timestamps take in a segment, bytes (TCPOLEN_TSTAMP_ALIGNED).
@@ -26,16 +26,29 @@ struct Moments<'a> {
     mss_now: u32,
 }
 
-/// The inputs that differed, for a cookie of which both moments were seen.
+/// The inputs that differed, for a cookie of which both moments were seen. Of what `rmem_max` can
+/// have been, what explains both values counts, if anything does.
 pub(super) fn differing(
     record: &HandshakeRecord,
     paired: &Paired<'_>,
+    told: &Told,
+    used: Used,
     context: &Context,
 ) -> Vec<ChangedInput> {
-    match inputs(record, paired) {
-        Some((then, now)) => changes::differing(then, now, &rmem_max(record, paired, context)),
-        None => Vec::new(),
+    let Some((then, now)) = inputs(record, paired) else {
+        return Vec::new();
+    };
+    let mut rmem_max = rmem_max(record, paired, context);
+    let moments = used
+        .receive
+        .and_then(|used| moments(record, paired, told, used));
+    if let Some(moments) = moments {
+        let explains = |pair: &(u32, u32)| moments.explained(*pair, false).is_some();
+        if rmem_max.iter().any(explains) {
+            rmem_max.retain(explains);
+        }
     }
+    changes::differing(then, now, &rmem_max)
 }
 
 /// The cause, where exactly one explains everything.

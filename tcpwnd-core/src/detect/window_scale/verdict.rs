@@ -233,7 +233,7 @@ fn verified(
         send: Some(comparison.send),
         impact: impact::of(record, paired, told, verdict, &comparison),
         inputs: match verdict {
-            Verdict::Mismatch(_) => recomputed::differing(record, paired, context),
+            Verdict::Mismatch(_) => recomputed::differing(record, paired, told, used, context),
             _ => Vec::new(),
         },
     }

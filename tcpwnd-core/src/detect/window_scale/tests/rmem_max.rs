@@ -76,7 +76,11 @@ fn verdict_with(readings: &[(u64, u32)], raised: bool) -> Verdict {
         rmem_max: history(readings),
         ..Context::default()
     };
-    judge(&record, &context).verdict
+    let judgement = judge(&record, &context);
+    let named = judgement.inputs.iter().any(|at| at.input == Input::RmemMax);
+    // What is laid to it, it is shown for.
+    assert!(named || judgement.verdict != CHANGED);
+    judgement.verdict
 }
 
 const CHANGED: Verdict = Verdict::Mismatch(MismatchCause::RmemMaxChanged);
