@@ -168,8 +168,19 @@ pub struct Summary {
     pub probes: Vec<Probe>,
     /// The programs' counters, by name.
     pub counters: BTreeMap<String, u64>,
+    /// Damaged connections that were open at the end, by host.
+    pub reconnect: Vec<Reconnect>,
     /// The agent's exit code.
     pub exit_code: i32,
+}
+
+/// Damaged connections with one host, and how to close them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Reconnect {
+    /// How many.
+    pub connections: usize,
+    /// Commands for a shell.
+    pub commands: Vec<String>,
 }
 
 impl Summary {

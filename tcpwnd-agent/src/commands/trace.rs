@@ -14,7 +14,10 @@ use super::session::{self, Session, Sink};
 use super::{CLEAN, FINDINGS, INCONCLUSIVE};
 use crate::cli::{FailOn, TraceArgs, TraceFormat};
 use crate::config::{self, Filter};
+use crate::host::netns;
+use crate::host::settings::Settings;
 use crate::output::json::Json;
+use crate::output::reconnect;
 use crate::output::remedy::Hints;
 use crate::output::summary::{self, Summary};
 use crate::output::table::{Style, Table};
@@ -120,6 +123,8 @@ impl Output {
             session.status(),
             &session.counters(),
         );
+        let reconnect = reconnect::groups(session.engine().flows(), netns::entering);
+        summary.advise(&self.hints, &Settings::read(), reconnect);
         let doubts = summary.doubts(args.min_handshakes);
         summary.exit_code = exit_code(books, gate(&args.fail_on), !doubts.is_empty());
         match &mut self.format {

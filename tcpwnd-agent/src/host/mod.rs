@@ -7,6 +7,7 @@ pub mod netns;
 pub mod privileges;
 pub mod process;
 pub mod rmem_max;
+pub mod settings;
 
 use std::io;
 use std::str::FromStr;

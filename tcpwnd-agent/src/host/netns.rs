@@ -41,9 +41,48 @@ pub fn resolve(text: &str) -> Result<u32> {
     u32::try_from(found.ino()).context("the namespace's inode number is out of range")
 }
 
+/// Inode number of this process' namespace.
+#[must_use]
+pub fn own() -> Option<u32> {
+    inode_of(Path::new("/proc/self/ns/net"))
+}
+
+/// What a command has to begin with to run in a namespace, with a space behind: nothing for this
+/// process' own; `None` where there is neither a name nor a process by which to enter it.
+#[must_use]
+pub fn entering(netns: u32) -> Option<String> {
+    if own() == Some(netns) {
+        return Some(String::new());
+    }
+    let entries = |folder: &str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
+    };
+    if let Some(path) = entries(NAMED).find(|path| inode_of(path) == Some(netns)) {
+        let name = path.file_name()?.to_str()?;
+        return Some(format!("ip netns exec {name} "));
+    }
+    entries("/proc").find_map(|path| {
+        let pid: u32 = path.file_name()?.to_str()?.parse().ok()?;
+        (inode_of(&path.join("ns/net")) == Some(netns))
+            .then(|| format!("nsenter --target {pid} --net "))
+    })
+}
+
+fn inode_of(path: &Path) -> Option<u32> {
+    u32::try_from(std::fs::metadata(path).ok()?.ino()).ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::resolve;
+    use super::{entering, own, resolve};
+
+    #[test]
+    fn the_own_namespace_needs_no_entering() {
+        assert_eq!(entering(own().unwrap()), Some(String::new()));
+        // Inode numbers of namespaces are far above this one.
+        assert_eq!(entering(1), None);
+    }
 
     #[test]
     fn number_and_path_name_the_same_namespace() {

@@ -88,6 +88,12 @@ fn finding_line(finding: &Finding) -> String {
         send.map(|send| Factor(send.factor).to_string()),
     );
     let ceiling = finding.impact.ceiling_bytes_per_second;
+    let inputs: Vec<String> = finding
+        .inputs
+        .iter()
+        .map(|(name, at)| format!("{name}:{}>{}", at.synack, at.ack))
+        .collect();
+    add("inputs", (!inputs.is_empty()).then(|| inputs.join(",")));
     add(
         "ceiling_bytes_per_second",
         ceiling.map(|ceiling| format!("{ceiling:.0}")),

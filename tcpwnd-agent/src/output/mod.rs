@@ -8,6 +8,7 @@ pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod ports;
+pub mod reconnect;
 pub mod remedy;
 pub mod summary;
 pub mod table;

@@ -1,104 +1,275 @@
 //! What to do about damaged connections, most useful first.
 //!
-//! Constraint: a step is given only where something that was seen calls for it.
+//! Constraint: a step is given only where a cause that was found calls for it, and a setting's
+//! present value only where it was read.
 
-use tcpwnd_core::books::Totals;
-use tcpwnd_core::detect::window_scale::{LostCause, MismatchCause, Path, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
+
+use tcpwnd_core::detect::window_scale::{
+    ChangedInput, Input, LostCause, MismatchCause, Path, Verdict,
+};
 use tcpwnd_core::findings::Finding;
 
+use crate::host::settings::Settings;
+
+/// Shortest and longest listen queue that is proposed, connections; the kernel keeps its limit in
+/// 16 bits up to 5.3 (`somaxconn`, net/core/sysctl_net_core.c).
+const SHORTEST: u64 = 1_024;
+const LONGEST: u64 = 65_535;
+
 /// What findings have in common, gathered as they come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Hints {
     /// Damaged connections that were put under watch.
     pub watched: u64,
     /// Those of which a window was seen.
     pub confirmed: u64,
-    /// A mismatch whose listener had SO_RCVBUF set.
-    pub rcvbuf_locked: bool,
-    /// A mismatch by cookie although nothing that the scale is computed from had changed.
-    pub nothing_changed: bool,
-    /// Timestamps were missing somewhere.
-    pub timestamps: bool,
-    /// The peer did not offer window scaling.
-    pub peer_did_not_offer: bool,
-    /// Window scaling is switched off here.
-    pub disabled_here: bool,
+    mismatch: BTreeSet<MismatchCause>,
+    lost: BTreeSet<LostCause>,
+    by_cookie: bool,
+    rcvbuf_locked: bool,
+    netns: BTreeSet<u32>,
+    changed: BTreeMap<&'static str, ChangedInput>,
+}
+
+/// A listen queue that was too short.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// Its limit, connections.
+    pub limit: u32,
+    /// SYN cookies that were sent instead of taking connections into it.
+    pub cookies: u64,
 }
 
 impl Hints {
     /// Takes in a handshake.
     pub fn add(&mut self, finding: &Finding) {
-        self.watched += u64::from(finding.watched && finding.verdict.is_damaged());
+        let damaged = finding.verdict.is_damaged();
+        self.watched += u64::from(finding.watched && damaged);
+        if !damaged {
+            return;
+        }
+        self.by_cookie |= finding.path == Path::Cookie;
+        self.netns.insert(finding.flow.netns());
         match finding.verdict {
             Verdict::Mismatch(cause) => {
-                let (then, now) = (finding.evidence.inputs, finding.evidence.cookie_inputs);
-                let locked = now.or(then).is_some_and(|inputs| inputs.rcvbuf_locked);
+                let evidence = &finding.evidence;
+                let inputs = [evidence.inputs, evidence.cookie_inputs];
+                let locked = inputs.iter().flatten().any(|inputs| inputs.rcvbuf_locked);
                 self.rcvbuf_locked |= locked;
-                self.nothing_changed |= cause == MismatchCause::CookieIgnoredRcvbuf;
-                self.timestamps |= cause == MismatchCause::CookieTimestampsMissing;
+                self.mismatch.insert(cause);
+                self.changed
+                    .extend(finding.inputs.iter().map(|(name, change)| (*name, *change)));
             }
-            Verdict::ScaleLost(LostCause::CookieWithoutTimestamps) => self.timestamps = true,
-            Verdict::ScaleLost(LostCause::PeerDidNotOffer) => self.peer_did_not_offer = true,
-            Verdict::ScaleLost(LostCause::DisabledHere) => self.disabled_here = true,
-            _ => {}
+            Verdict::ScaleLost(cause) => {
+                self.lost.insert(cause);
+            }
+            Verdict::Ok | Verdict::Unverified(_) => {}
         }
+    }
+
+    fn any(&self, causes: &[MismatchCause]) -> bool {
+        causes.iter().any(|cause| self.mismatch.contains(cause))
+    }
+
+    /// How an input changed, as in `from 1 to 2`; nothing where it was not seen.
+    fn change(&self, input: Input) -> String {
+        self.changed
+            .get(input.name())
+            .map_or_else(String::new, |at| {
+                format!(" (it went from {} to {})", at.synack, at.ack)
+            })
     }
 }
 
-/// The steps; none where nothing is damaged.
+/// The steps; none where nothing is damaged. `queue` is of the listener that sent most cookies.
 #[must_use]
-pub fn steps(totals: &Totals, hints: &Hints) -> Vec<&'static str> {
-    if totals.mismatch + totals.scale_lost == 0 {
+pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<String> {
+    if hints.mismatch.is_empty() && hints.lost.is_empty() {
         return Vec::new();
     }
-    let cookies = totals
-        .paths
-        .get(Path::Cookie.name())
-        .is_some_and(|count| *count > 0);
-    let steps = [
+    // Settings of another namespace than the listener's say nothing about it.
+    let here = settings
+        .netns
+        .is_some_and(|own| hints.netns.iter().all(|netns| *netns == own));
+    let settings = if here { *settings } else { Settings::default() };
+    let mut steps = vec![
+        "reconnect the damaged clients: closing the connection heals it (restarting the server can \
+         bring on the same flood again)"
+            .to_owned(),
+    ];
+    if hints.by_cookie {
+        steps.push(longer_queue(&settings, queue));
+        steps.extend(no_cookies(&settings));
+    }
+    steps.extend(of_buffer(hints));
+    steps.extend(of_timestamps(hints, &settings));
+    if hints.any(&[MismatchCause::CookieIgnoredRcvbuf]) {
+        steps.push(
+            "a kernel whose cookie path respects SO_RCVBUF: this one does not (Linux commit \
+             909172a14974, in 5.10 and 5.4.78)"
+                .to_owned(),
+        );
+    }
+    steps.extend(of_changes(hints));
+    steps.extend(of_ends(hints, &settings));
+    steps
+}
+
+fn longer_queue(settings: &Settings, queue: Option<Queue>) -> String {
+    let wanted = queue.map_or(SHORTEST, |queue| {
+        let wanted = queue.cookies.checked_next_power_of_two().unwrap_or(LONGEST);
+        wanted.clamp(SHORTEST, LONGEST)
+    });
+    let limit = queue.map(|queue| queue.limit);
+    format!(
+        "make the listen queue longer, so that no cookies are needed: {} in Kafka from 3.2 on, {}, {}",
+        set("socket.listen.backlog.size", limit, wanted),
+        set("net.core.somaxconn", settings.somaxconn, wanted),
+        set(
+            "net.ipv4.tcp_max_syn_backlog",
+            settings.max_syn_backlog,
+            wanted
+        ),
+    )
+}
+
+fn no_cookies(settings: &Settings) -> Option<String> {
+    let forced = match settings.syncookies {
+        Some(0) => return None,
+        Some(2) => ": it is 2, which makes a cookie of every SYN",
+        Some(_) => " (now 1)",
+        None => "",
+    };
+    Some(format!(
+        "or net.ipv4.tcp_syncookies=0{forced}, where no hostile flood can reach the server; a SYN that \
+         finds the queue full is then dropped and sent again after 1 s"
+    ))
+}
+
+fn of_buffer(hints: &Hints) -> Option<String> {
+    use MismatchCause::{AdvWinScaleChanged, CookieIgnoredRcvbuf, ListenerChanged, RcvbufChanged};
+    let matters = [
+        AdvWinScaleChanged,
+        CookieIgnoredRcvbuf,
+        ListenerChanged,
+        RcvbufChanged,
+        MismatchCause::Unknown,
+    ];
+    (hints.rcvbuf_locked && hints.any(&matters)).then(|| {
+        "socket.receive.buffer.bytes=-1 in Kafka: without SO_RCVBUF there is nothing for the cookie \
+         path to forget; autotuning then decides on memory"
+            .to_owned()
+    })
+}
+
+fn of_timestamps(hints: &Hints, settings: &Settings) -> Option<String> {
+    let stripped = hints.any(&[MismatchCause::CookieTimestampsMissing])
+        || hints.lost.contains(&LostCause::CookieWithoutTimestamps);
+    let disabled = hints.any(&[MismatchCause::TimestampsDisabled]);
+    let now = match settings.timestamps {
+        Some(value) => format!(" (now {value} on this host)"),
+        None => String::new(),
+    };
+    if stripped {
+        return Some(format!(
+            "keep TCP timestamps on the whole path: net.ipv4.tcp_timestamps=1 on both ends{now}, and \
+             nothing in between that strips them"
+        ));
+    }
+    disabled.then(|| {
+        format!("net.ipv4.tcp_timestamps=1{now}: it was switched off while clients connected")
+    })
+}
+
+/// What was changed while clients connected.
+fn of_changes(hints: &Hints) -> Vec<String> {
+    let settings = [
         (
-            true,
-            "reconnect the damaged clients: closing the connection heals it (restarting the \
-             server can bring on the same flood again)",
+            MismatchCause::TcpRmemChanged,
+            "the last value of net.ipv4.tcp_rmem",
+            Input::TcpRmemMax,
         ),
         (
-            cookies,
-            "make the listen queue longer, so that no cookies are needed: \
-             socket.listen.backlog.size in Kafka from 3.2 on, together with net.core.somaxconn \
-             and net.ipv4.tcp_max_syn_backlog",
+            MismatchCause::RmemMaxChanged,
+            "net.core.rmem_max",
+            Input::RmemMax,
         ),
         (
-            cookies,
-            "or net.ipv4.tcp_syncookies=0 where no hostile flood can reach the server; a SYN that \
-             finds the queue full is then dropped and sent again after 1 s",
+            MismatchCause::AdvWinScaleChanged,
+            "net.ipv4.tcp_adv_win_scale",
+            Input::AdvWinScale,
         ),
         (
-            hints.rcvbuf_locked,
-            "socket.receive.buffer.bytes=-1 in Kafka: without SO_RCVBUF there is nothing for the \
-             cookie path to forget; autotuning then decides on memory",
-        ),
-        (
-            hints.timestamps,
-            "keep TCP timestamps on the whole path: net.ipv4.tcp_timestamps=1 on both ends, and \
-             nothing in between that strips them",
-        ),
-        (
-            hints.nothing_changed,
-            "a kernel whose cookie path respects SO_RCVBUF: this one computed another scale from \
-             unchanged settings (Linux commit 909172a14974, in 5.10 and 5.4.78)",
-        ),
-        (
-            hints.peer_did_not_offer,
-            "some clients offer no window scaling: look at their settings, and for a middlebox \
-             that strips the option",
-        ),
-        (
-            hints.disabled_here,
-            "net.ipv4.tcp_window_scaling=1 in the server's namespace",
+            MismatchCause::RouteWindowChanged,
+            "the window of the route to the clients",
+            Input::RouteWindow,
         ),
     ];
+    let options = [
+        (MismatchCause::RcvbufChanged, "SO_RCVBUF", Input::Rcvbuf),
+        (
+            MismatchCause::WindowClampChanged,
+            "TCP_WINDOW_CLAMP",
+            Input::WindowClamp,
+        ),
+        (
+            MismatchCause::RcvlowatChanged,
+            "SO_RCVLOWAT",
+            Input::Rcvlowat,
+        ),
+    ];
+    let found = |(cause, ..): &&(MismatchCause, &str, Input)| hints.any(&[*cause]);
+    let mut steps = Vec::new();
+    for (_, what, input) in settings.iter().filter(found) {
+        let change = hints.change(*input);
+        steps.push(format!("change {what} while no clients connect{change}"));
+    }
+    for (_, what, input) in options.iter().filter(found) {
+        let change = hints.change(*input);
+        steps.push(format!(
+            "set {what} before listen(), and leave it alone{change}"
+        ));
+    }
+    if hints.any(&[MismatchCause::ListenerChanged]) {
+        steps.push(
+            "give every listener of the port the same SO_RCVBUF: a cookie was answered to another \
+             one than had sent it"
+                .to_owned(),
+        );
+    }
     steps
-        .into_iter()
-        .filter_map(|(needed, text)| needed.then_some(text))
-        .collect()
 }
+
+/// What one of the ends does without.
+fn of_ends(hints: &Hints, settings: &Settings) -> Vec<String> {
+    let mut steps = Vec::new();
+    if hints.lost.contains(&LostCause::PeerDidNotOffer) {
+        steps.push(
+            "some clients offer no window scaling: look at their settings, and for a middlebox that \
+             strips the option"
+                .to_owned(),
+        );
+    }
+    if hints.lost.contains(&LostCause::DisabledHere) {
+        steps.push(set(
+            "net.ipv4.tcp_window_scaling",
+            settings.window_scaling,
+            1,
+        ));
+    }
+    steps
+}
+
+/// A setting with the proposed value and the present one.
+fn set(name: &str, now: Option<u32>, wanted: u64) -> String {
+    match now {
+        Some(now) if u64::from(now) >= wanted => format!("{name} as it is ({now})"),
+        Some(now) => format!("{name}={wanted} (now {now})"),
+        None => format!("{name}={wanted}"),
+    }
+}
+
+#[cfg(test)]
+#[path = "remedy_tests.rs"]
+mod tests;

@@ -15,7 +15,9 @@ use tcpwnd_core::books::{Books, Totals};
 use tcpwnd_core::detect::window_scale::Path;
 use tcpwnd_core::flow::unmapped;
 
-use super::remedy::{self, Hints};
+use super::reconnect::Group;
+use super::remedy::{self, Hints, Queue};
+use crate::host::settings::Settings;
 use crate::probes::{CountersSnapshot, ProbeStatus};
 
 /// Listeners that the text lists; JSON has all.
@@ -36,6 +38,10 @@ pub struct Summary {
     pub probes: Vec<Probe>,
     /// The programs' counters.
     pub counters: BTreeMap<&'static str, u64>,
+    /// What to do, most useful first.
+    pub remedy: Vec<String>,
+    /// Damaged connections that were open at the end, and how to close them.
+    pub reconnect: Vec<Group>,
     /// What the trace ends with.
     pub exit_code: u8,
 }
@@ -89,8 +95,21 @@ impl Summary {
             listeners: listeners.iter().map(Listener::of).collect(),
             probes: probes.into_iter().map(Probe::of).collect(),
             counters: counters.collect(),
+            remedy: Vec::new(),
+            reconnect: Vec::new(),
             exit_code: 0,
         }
+    }
+
+    /// Adds what to do.
+    pub fn advise(&mut self, hints: &Hints, settings: &Settings, reconnect: Vec<Group>) {
+        let busiest = self.listeners.iter().max_by_key(|at| at.cookies_sent);
+        let queue = busiest.map(|listener| Queue {
+            limit: listener.accept_queue.limit,
+            cookies: listener.cookies_sent,
+        });
+        self.remedy = remedy::steps(hints, settings, queue);
+        self.reconnect = reconnect;
     }
 
     /// Why the result cannot be relied on; empty when it can.
@@ -163,14 +182,41 @@ impl Summary {
         for doubt in doubts {
             line(format!("inconclusive: {doubt}"));
         }
-        let steps = remedy::steps(&self.totals, hints);
-        if !steps.is_empty() {
+        if !self.remedy.is_empty() {
             line("what to do, in this order:".to_owned());
         }
-        for (number, step) in steps.iter().enumerate() {
+        for (number, step) in self.remedy.iter().enumerate() {
             line(format!("  {}. {step}", number + 1));
+            if number == 0 {
+                self.commands().into_iter().for_each(&mut line);
+            }
         }
         out
+    }
+
+    /// The damaged connections that are open, and what closes them.
+    fn commands(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for group in self.reconnect.iter().take(LISTED) {
+            let count = grouped(group.connections as u64);
+            let how = if group.commands.is_empty() {
+                format!(", in network namespace {}", group.netns)
+            } else {
+                ", closed by".to_owned()
+            };
+            lines.push(format!("     {count} open with {}{how}", group.host));
+            lines.extend(
+                group
+                    .commands
+                    .iter()
+                    .map(|command| format!("       {command}")),
+            );
+        }
+        if self.reconnect.len() > LISTED {
+            let more = self.reconnect.len() - LISTED;
+            lines.push(format!("     and {more} groups more (-j has them)"));
+        }
+        lines
     }
 
     fn verdict(&self) -> String {

@@ -6,6 +6,8 @@ use tcpwnd_common::{Counter, Probe};
 use tcpwnd_core::books::KernelTotals;
 
 use super::{Hints, Summary, grouped};
+use crate::host::settings::Settings;
+use crate::output::reconnect;
 use crate::probes::{CountersSnapshot, Mechanism, ProbeStatus};
 use crate::testing;
 
@@ -28,12 +30,14 @@ fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::
         unseen: missed,
     };
     let counters = CountersSnapshot::of(&[(Counter::Established, kernel.handshakes)]);
-    let summary = Summary::new(
+    let mut summary = Summary::new(
         engine.books().totals(kernel).with_missed_runs(missed),
         &[testing::listener(9092, 4_026_531_840, 2)],
         vec![status],
         &counters,
     );
+    let reconnect = reconnect::groups(engine.flows(), |_| Some(String::new()));
+    summary.advise(&hints, &Settings::default(), reconnect);
     (summary, engine, hints)
 }
 
@@ -62,7 +66,11 @@ windows: seen on the wire of 0 of 2 damaged connections
 what to do, in this order:
   1. reconnect the damaged clients: ";
     assert!(text.starts_with(expected), "{text}");
-    assert!(text.contains("  2. make the listen queue longer"), "{text}");
+    let command = "
+     2 open with 10.9.0.2, closed by
+       ss -tKn 'src 10.9.0.1 and sport = 9092 and dst 10.9.0.2 and ( dport = 4 or dport = 5 )'
+  2. make the listen queue longer";
+    assert!(text.contains(command), "{text}");
     assert!(
         text.contains("  4. socket.receive.buffer.bytes=-1"),
         "{text}"
@@ -145,6 +153,9 @@ fn json_has_the_fields_of_the_schema() {
     assert!(json["probes"][0]["missed"].is_null());
     assert_eq!(json["counters"]["established"], 5);
     assert_eq!(json["exit_code"], 0);
+    assert_eq!(json["remedy"].as_array().unwrap().len(), 5);
+    assert_eq!(json["reconnect"][0]["host"], "10.9.0.2");
+    assert_eq!(json["reconnect"][0]["connections"], 2);
 }
 
 #[test]

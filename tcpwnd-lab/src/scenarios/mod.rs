@@ -22,6 +22,7 @@ mod older_cookie;
 mod open_now;
 mod ordinary;
 mod rcvbuf_raised;
+mod reconnect;
 mod ring_too_small;
 mod rmem_lowered;
 mod run;
@@ -211,6 +212,11 @@ pub const ALL: &[Scenario] = &[
         "open_now",
         "the gauges rise to 20 and return to 0",
         open_now::play,
+    ),
+    gate(
+        "reconnect",
+        "the summary's commands close the damaged connections and no other",
+        reconnect::play,
     ),
     gate("jvm", "a JVM's ServerSocketChannel as listener", jvm::play),
     gate(
