@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::ao;
 use crate::net::Namespace;
 use crate::poll::Poll;
 use crate::socket::{self, ListenOptions, TcpInfo};
@@ -105,6 +106,14 @@ impl Broker {
     /// What the kernel refuses.
     pub fn set_receive_low_water(&self, bytes: u32) -> Result<()> {
         socket::set_receive_low_water(&*self.listener, bytes)
+    }
+
+    /// Gives the listener the laboratory's key for segments to and from `peer` (TCP-AO).
+    ///
+    /// # Errors
+    /// As [`ao::add_key`].
+    pub fn add_ao_key(&self, peer: Ipv4Addr) -> Result<()> {
+        ao::add_key(&*self.listener, peer)
     }
 
     /// Stops accepting, or goes on; connections wait in the accept queue meanwhile.

@@ -3,6 +3,7 @@
 //! Only decides which of the two it is; everything else lives in the modules.
 
 mod agent;
+mod ao;
 mod bpf;
 mod broker;
 mod cli;

@@ -1,6 +1,6 @@
 //! Sockets with what the standard library leaves out: options, backlog, TCP_INFO.
 //!
-//! Constraint: the only module that calls `setsockopt` and `getsockopt`.
+//! Constraint: nothing else calls `setsockopt` and `getsockopt`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -131,10 +131,23 @@ fn bind_any(socket: &impl AsFd, domain: i32, port: u16) -> Result<()> {
 /// # Errors
 /// What the kernel refuses.
 pub fn connect_from(port: u16, to: SocketAddr) -> Result<OwnedFd> {
+    connect_prepared(port, to, |_| Ok(()))
+}
+
+/// The same with a socket that was prepared before.
+///
+/// # Errors
+/// As [`connect_from`], and what `prepare` returns.
+pub fn connect_prepared(
+    port: u16,
+    to: SocketAddr,
+    prepare: impl Fn(&OwnedFd) -> Result<()>,
+) -> Result<OwnedFd> {
     let SocketAddr::V4(to) = to else {
         bail!("{to} is no IPv4 address")
     };
     let socket = open(libc::AF_INET, libc::SOCK_NONBLOCK)?;
+    prepare(&socket)?;
     bind_any(&socket, libc::AF_INET, port)?;
     let address = sockaddr_in(to);
     let size = size_of_val(&address) as u32;
@@ -267,7 +280,10 @@ pub fn reset_on_close(socket: &impl AsFd) -> Result<()> {
 }
 
 /// Sets a socket option; `T` is the type that the option takes.
-fn set<T: Copy>(socket: &impl AsFd, level: i32, name: i32, value: T) -> Result<()> {
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn set<T: Copy>(socket: &impl AsFd, level: i32, name: i32, value: T) -> Result<()> {
     // SAFETY: the pointer and the size are those of `value`, which outlives the call.
     let done = unsafe {
         libc::setsockopt(

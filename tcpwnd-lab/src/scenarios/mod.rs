@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod cause_listener;
 mod cause_settings;
+mod cause_tcp_ao;
 mod changed;
 mod cookies;
 mod fast_open_closed;
@@ -132,6 +133,11 @@ pub const ALL: &[Scenario] = &[
         "cause_listener",
         "a listener's options changed, or another took over: each is named, and nothing else",
         cause_listener::play,
+    ),
+    full(
+        "cause_tcp_ao",
+        "TCP-AO with cookies: named, and not taken for stripped timestamps",
+        cause_tcp_ao::play,
     ),
     gate(
         "without_cookies",
