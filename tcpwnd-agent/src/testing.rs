@@ -98,6 +98,7 @@ pub fn listener(port: u16, netns: u32, cookies: u64) -> ListenerSlot {
         cookies_valid: cookies,
         cookies_rejected: 1,
         cookies_accepted: cookies,
+        overflows: cookies + 1,
         accept_queue_len: 51,
         accept_queue_limit: 50,
     }

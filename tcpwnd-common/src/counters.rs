@@ -42,6 +42,12 @@ numbered! {
         CookieV6Hash = "__cookie_v6_check",
         /// Entry of `tcp_rcv_state_process`, for sockets in SYN_RECV only.
         RcvStateProcess = "tcp_rcv_state_process",
+        /// Entry of `tcp_conn_request`: a SYN arrived.
+        ConnRequest = "tcp_conn_request",
+        /// Entry of `tcp_get_cookie_sock`: an ACK with a valid cookie arrived.
+        GetCookieSock = "tcp_get_cookie_sock",
+        /// Return of `tcp_check_req`: a packet of a handshake under way was dealt with.
+        CheckReq = "tcp_check_req",
         /// `sock:inet_sock_set_state`, or `tcp_set_state` where that is missing.
         SetState = "inet_sock_set_state",
         /// `tcp_select_window` or `__tcp_select_window`, for sockets under watch only.
@@ -105,7 +111,7 @@ pub const PROBE_COUNT: usize = Probe::ALL.len();
 /// Number of counters.
 pub const COUNTER_COUNT: usize = Counter::ALL.len();
 /// Room in a slot; what is not used yet is zero.
-const SLOT_COUNTERS: usize = 24;
+const SLOT_COUNTERS: usize = 29;
 
 /// The counters of one CPU, written by that CPU alone.
 #[repr(C)]
@@ -119,7 +125,7 @@ pub struct CpuCounters {
 
 const _: () = assert!(COUNTER_COUNT <= SLOT_COUNTERS);
 
-assert_layout!(CpuCounters, size 256, align 8, {
+assert_layout!(CpuCounters, size 320, align 8, {
     runs: [u64; PROBE_COUNT],
     counts: [u64; SLOT_COUNTERS],
 });

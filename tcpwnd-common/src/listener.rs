@@ -46,19 +46,23 @@ pub struct ListenerSlot {
     pub cookies_rejected: u64,
     /// Valid cookies that became a connection.
     pub cookies_accepted: u64,
+    /// SYNs, and ACKs of handshakes, that were turned away while the accept queue was full: what the
+    /// kernel adds to `ListenOverflows`.
+    pub overflows: u64,
     /// Length of the accept queue when the last SYN+ACK was built.
     pub accept_queue_len: u32,
     /// Limit of the accept queue then.
     pub accept_queue_limit: u32,
 }
 
-assert_layout!(ListenerSlot, size 72, align 8, {
+assert_layout!(ListenerSlot, size 80, align 8, {
     key: ListenerKey,
     synacks: u64,
     cookies_sent: u64,
     cookies_valid: u64,
     cookies_rejected: u64,
     cookies_accepted: u64,
+    overflows: u64,
     accept_queue_len: u32,
     accept_queue_limit: u32,
 });

@@ -90,3 +90,14 @@ pub fn cookie_hash_args() -> u32 {
     // SAFETY: a static of our own; volatile as above.
     unsafe { read_volatile(addr_of!(COOKIE_HASH_ARGS)) }
 }
+
+/// Number of arguments of `tcp_check_req`: 5, or 6 from 6.13 on.
+#[unsafe(no_mangle)]
+static CHECK_REQ_ARGS: u32 = 6;
+
+/// Number of arguments of `tcp_check_req`.
+#[inline(always)]
+pub fn check_req_args() -> u32 {
+    // SAFETY: a static of our own; volatile as above.
+    unsafe { read_volatile(addr_of!(CHECK_REQ_ARGS)) }
+}

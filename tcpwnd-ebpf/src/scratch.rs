@@ -75,3 +75,22 @@ pub fn cookie_call() -> Option<&'static mut CookieCall> {
     // SAFETY: the place belongs to this CPU; a cookie check neither recurses nor sleeps.
     COOKIE_CALL.get_ptr_mut(0).map(|call| unsafe { &mut *call })
 }
+
+/// The arguments of tcp_check_req, for its return probe.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CheckCall {
+    /// The listener; 0 except between entry and return.
+    pub sk: u64,
+    pub skb: u64,
+}
+
+#[map]
+static CHECK_CALL: PerCpuArray<CheckCall> = PerCpuArray::with_max_entries(1, 0);
+
+/// The notes of tcp_check_req's entry probe.
+#[inline(always)]
+pub fn check_call() -> Option<&'static mut CheckCall> {
+    // SAFETY: the place belongs to this CPU; tcp_check_req neither recurses nor sleeps.
+    CHECK_CALL.get_ptr_mut(0).map(|call| unsafe { &mut *call })
+}

@@ -229,6 +229,8 @@ pub struct Listener {
     pub cookies_rejected: u64,
     /// Valid cookies that became a connection.
     pub cookies_accepted: u64,
+    /// SYNs and ACKs that were turned away while the accept queue was full.
+    pub overflows: u64,
 }
 
 /// A probe.

@@ -13,6 +13,7 @@ use tcpwnd_core::flows::{OpenFlows, OpenPort};
 use tcpwnd_core::{LostCause, MismatchCause, Path, UnverifiedCause};
 
 use super::exposition::{Family, Labels};
+use super::listening;
 use super::ports::PortLabels;
 use crate::host::process::Process;
 use crate::probes::{self, CountersSnapshot, ProbeStatus};
@@ -59,19 +60,19 @@ const LOSSES: [Counter; 10] = [
 pub fn families(view: &View<'_>) -> Vec<Family> {
     let mut all = handshakes(view);
     all.extend(open(view));
-    all.extend(listeners(view));
+    all.extend(listening::families(view.ports, view.listeners));
     all.extend(events(view));
     all.extend(hooks(view));
     all.extend(about(view));
     all
 }
 
-fn port_label(label: Cow<'static, str>) -> Labels {
+pub(super) fn port_label(label: Cow<'static, str>) -> Labels {
     vec![("local_port", label)]
 }
 
 /// Adds up by label, beginning with a zero for each.
-fn by_label<T: Default>(
+pub(super) fn by_label<T: Default>(
     ports: &PortLabels,
     items: impl Iterator<Item = (u16, T)>,
     add: impl Fn(&mut T, T),
@@ -213,89 +214,6 @@ fn open(view: &View<'_>) -> Vec<Family> {
         .value(view.flows.len() as f64),
         Family::gauge("tcpwnd_tracked_flows_limit", "Most that are remembered")
             .value(view.flows.limit() as f64),
-    ]
-}
-
-/// The listeners of one label.
-#[derive(Clone, Copy, Default)]
-struct Listening {
-    sent: u64,
-    accepted: u64,
-    rejected: u64,
-    queue: Option<(u32, u32)>,
-}
-
-impl Listening {
-    fn add(&mut self, item: Self) {
-        self.sent += item.sent;
-        self.accepted += item.accepted;
-        self.rejected += item.rejected;
-        // Of several listeners the one whose queue is nearest to its limit.
-        let full = |queue: Option<(u32, u32)>| {
-            queue.map_or(-1.0, |(len, limit)| {
-                f64::from(len) / f64::from(limit.max(1))
-            })
-        };
-        if full(item.queue) > full(self.queue) {
-            self.queue = item.queue;
-        }
-    }
-}
-
-fn listeners(view: &View<'_>) -> Vec<Family> {
-    let slots = view.listeners.iter().map(|slot| {
-        let listening = Listening {
-            sent: slot.cookies_sent,
-            accepted: slot.cookies_accepted,
-            rejected: slot.cookies_rejected,
-            queue: Some((slot.accept_queue_len, slot.accept_queue_limit)),
-        };
-        (slot.key.port, listening)
-    });
-    let sums = by_label(view.ports, slots, Listening::add);
-    let fill = |family: Family, value: fn(&Listening) -> Option<f64>| {
-        sums.iter()
-            .fold(family, |family, (port, sum)| match value(sum) {
-                Some(value) => family.with(port_label(port.clone()), value),
-                None => family,
-            })
-    };
-    vec![
-        fill(
-            Family::counter(
-                "tcpwnd_syncookies_sent",
-                "SYN+ACKs that carried a SYN cookie",
-            ),
-            |l| Some(l.sent as f64),
-        ),
-        fill(
-            Family::counter(
-                "tcpwnd_syncookies_accepted",
-                "SYN cookies that became a connection",
-            ),
-            |l| Some(l.accepted as f64),
-        ),
-        fill(
-            Family::counter(
-                "tcpwnd_syncookies_rejected",
-                "ACKs whose SYN cookie was wrong",
-            ),
-            |l| Some(l.rejected as f64),
-        ),
-        fill(
-            Family::gauge(
-                "tcpwnd_accept_queue_length",
-                "Connections that waited to be accepted when the last SYN+ACK was built",
-            ),
-            |l| l.queue.map(|(len, _)| len.into()),
-        ),
-        fill(
-            Family::gauge(
-                "tcpwnd_accept_queue_limit",
-                "Most connections that may wait to be accepted, as of the last SYN+ACK",
-            ),
-            |l| l.queue.map(|(_, limit)| limit.into()),
-        ),
     ]
 }
 

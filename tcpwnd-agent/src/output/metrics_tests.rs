@@ -92,6 +92,7 @@ fn figures_are_those_of_the_engine() {
         // 1,024 bytes every 200 ms.
         "tcpwnd_lowest_throughput_ceiling_bytes_per_second{local_port=\"9092\"} 5120",
         "tcpwnd_syncookies_sent_total{local_port=\"9092\"} 7",
+        "tcpwnd_listen_overflows_total{local_port=\"9092\"} 9",
         "tcpwnd_events_lost_total{stage=\"missed_runs\"} 3",
         "tcpwnd_events_lost_total{stage=\"handshakes_lost\"} 1",
         "tcpwnd_watching_since_timestamp_seconds 1700000000.25",

@@ -5,6 +5,7 @@
 pub mod exposition;
 pub mod http;
 pub mod json;
+mod listening;
 pub mod log;
 pub mod metrics;
 pub mod ports;

@@ -57,6 +57,7 @@ pub struct Listener {
     cookies_valid: u64,
     cookies_rejected: u64,
     cookies_accepted: u64,
+    overflows: u64,
     accept_queue: AcceptQueue,
 }
 
@@ -287,6 +288,7 @@ impl Listener {
             cookies_valid: slot.cookies_valid,
             cookies_rejected: slot.cookies_rejected,
             cookies_accepted: slot.cookies_accepted,
+            overflows: slot.overflows,
             accept_queue: AcceptQueue {
                 len: slot.accept_queue_len,
                 limit: slot.accept_queue_limit,

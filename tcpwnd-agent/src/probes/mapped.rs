@@ -200,6 +200,7 @@ impl Listeners {
             cookies_valid: self.0.u64(slot, offset_of!(ListenerSlot, cookies_valid)),
             cookies_rejected: self.0.u64(slot, offset_of!(ListenerSlot, cookies_rejected)),
             cookies_accepted: self.0.u64(slot, offset_of!(ListenerSlot, cookies_accepted)),
+            overflows: self.0.u64(slot, offset_of!(ListenerSlot, overflows)),
             accept_queue_len: self.0.u32(slot, offset_of!(ListenerSlot, accept_queue_len)),
             accept_queue_limit: self
                 .0

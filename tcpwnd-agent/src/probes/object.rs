@@ -60,12 +60,14 @@ pub fn load(
     // The kernel passed the SYN from 5.10 on, and dropped __cookie_v4_check's MSS in 6.8.
     let syn_skb = u32::from(btf.parameters("tcp_make_synack").is_none_or(|n| n >= 6));
     let hash_args = parameters(btf, "__cookie_v4_check", 2);
+    let check_args = parameters(btf, "tcp_check_req", 6);
     let mut ebpf = EbpfLoader::new()
         .btf(None)
         .override_global("FIELDS", &fields, true)
         .override_global("CONFIG", &config, true)
         .override_global("SYN_SKB_ARG", &syn_skb, true)
         .override_global("COOKIE_HASH_ARGS", &hash_args, true)
+        .override_global("CHECK_REQ_ARGS", &check_args, true)
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("HANDSHAKES", settings.handshakes.max(at_least))
         .map_max_entries("NOTED_CHANGES", at_least)

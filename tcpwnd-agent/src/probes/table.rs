@@ -27,7 +27,7 @@ pub struct Hook {
 const COOKIES: &str = "built without IPv6 or SYN cookies";
 
 /// Every hook but [`WINDOW`], in the order of attaching.
-pub static HOOKS: [Hook; 7] = [
+pub static HOOKS: [Hook; 10] = [
     Hook {
         probe: Probe::MakeSynack,
         functions: &["tcp_make_synack"],
@@ -73,6 +73,30 @@ pub static HOOKS: [Hook; 7] = [
         functions: &["tcp_rcv_state_process"],
         fentry: &["rcv_state_process_fentry"],
         kprobe: &["rcv_state_process_kprobe"],
+        raw_tracepoint: None,
+        dispensable: None,
+    },
+    Hook {
+        probe: Probe::ConnRequest,
+        functions: &["tcp_conn_request"],
+        fentry: &["conn_request_fentry"],
+        kprobe: &["conn_request_kprobe"],
+        raw_tracepoint: None,
+        dispensable: None,
+    },
+    Hook {
+        probe: Probe::GetCookieSock,
+        functions: &["tcp_get_cookie_sock"],
+        fentry: &["get_cookie_sock_fentry"],
+        kprobe: &["get_cookie_sock_kprobe"],
+        raw_tracepoint: None,
+        dispensable: Some(COOKIES),
+    },
+    Hook {
+        probe: Probe::CheckReq,
+        functions: &["tcp_check_req"],
+        fentry: &["check_req_fexit"],
+        kprobe: &["check_req_kprobe", "check_req_kretprobe"],
         raw_tracepoint: None,
         dispensable: None,
     },

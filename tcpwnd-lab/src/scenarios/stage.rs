@@ -104,6 +104,13 @@ impl Stage {
         self.peer_offering(number, Offer::default())
     }
 
+    /// The peer with this number of either family.
+    #[must_use]
+    pub fn peer_of(&self, v6: bool, number: u16) -> Peer<'_> {
+        let local = SocketAddr::new(Tun::client(v6, number), 40_000 + number);
+        Peer::new(&self.tun, local, Tun::server(v6, PORT))
+    }
+
     /// The IPv4 peer with this number, with a SYN of its own.
     #[must_use]
     pub fn peer_offering(&self, number: u16, offer: Offer) -> Peer<'_> {
