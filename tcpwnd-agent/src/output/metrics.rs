@@ -255,6 +255,10 @@ fn hooks(view: &View<'_>) -> Vec<Family> {
         "tcpwnd_probe_missed_runs",
         "Runs of the probe's programs that the kernel skipped; absent where it cannot tell",
     );
+    let mut seconds = Family::counter(
+        "tcpwnd_probe_run_seconds",
+        "Time that the probe's programs took; absent while kernel.bpf_stats_enabled is 0",
+    );
     for status in view.probes {
         let probe = ("probe", Cow::Borrowed(status.probe.name()));
         let mechanism = status.mechanism.map_or("none", probes::Mechanism::name);
@@ -262,10 +266,13 @@ fn hooks(view: &View<'_>) -> Vec<Family> {
         attached = attached.with(labels, f64::from(u8::from(status.attached)));
         runs = runs.with(vec![probe.clone()], status.runs as f64);
         if let Some(count) = status.missed {
-            missed = missed.with(vec![probe], count as f64);
+            missed = missed.with(vec![probe.clone()], count as f64);
+        }
+        if let Some(time) = status.run_time_ns {
+            seconds = seconds.with(vec![probe], time as f64 / 1e9);
         }
     }
-    vec![attached, runs, missed]
+    vec![attached, runs, missed, seconds]
 }
 
 fn about(view: &View<'_>) -> Vec<Family> {

@@ -27,6 +27,9 @@ fn status(probe: Probe, mechanism: Option<Mechanism>, missed: Option<u64>) -> Pr
         reason: None,
         runs: 12,
         missed,
+        run_time_ns: mechanism
+            .filter(|_| probe == Probe::MakeSynack)
+            .map(|_| 1_500_000),
         unseen: missed.filter(|_| probe == Probe::SetState),
     }
 }
@@ -93,6 +96,7 @@ fn figures_are_those_of_the_engine() {
         "tcpwnd_lowest_throughput_ceiling_bytes_per_second{local_port=\"9092\"} 5120",
         "tcpwnd_syncookies_sent_total{local_port=\"9092\"} 7",
         "tcpwnd_listen_overflows_total{local_port=\"9092\"} 9",
+        "tcpwnd_probe_run_seconds_total{probe=\"tcp_make_synack\"} 0.0015",
         "tcpwnd_events_lost_total{stage=\"missed_runs\"} 3",
         "tcpwnd_events_lost_total{stage=\"handshakes_lost\"} 1",
         "tcpwnd_watching_since_timestamp_seconds 1700000000.25",

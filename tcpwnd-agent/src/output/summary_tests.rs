@@ -27,6 +27,7 @@ fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::
         reason: None,
         runs: 5,
         missed,
+        run_time_ns: None,
         unseen: missed,
     };
     let counters = CountersSnapshot::of(&[(Counter::Established, kernel.handshakes)]);

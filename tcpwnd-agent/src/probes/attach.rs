@@ -14,6 +14,7 @@ use super::mapped::{Counters, Listeners};
 use super::table::{self, HOOKS, Hook, WINDOW};
 use super::{
     AttachError, CountersSnapshot, Mechanism, MechanismChoice, ProbeStatus, Settings, object,
+    program,
 };
 use crate::kernel::Degradation;
 use crate::kernel::btf::{self, KernelBtf};
@@ -149,6 +150,7 @@ impl Attached {
     #[must_use]
     pub fn status(&self) -> Vec<ProbeStatus> {
         let counters = self.counters();
+        let measured = program::are_measured();
         let carried = self.hooks.iter().chain(&self.window).map(|hook| {
             let way = hook.way;
             ProbeStatus {
@@ -162,6 +164,7 @@ impl Attached {
                     .missed(&self.ebpf, self.kprobe_misses_are_counted)
                     .into_iter()
                     .sum(),
+                run_time_ns: measured.then(|| hook.run_time_ns(&self.ebpf)).flatten(),
                 unseen: self.unseen(hook),
             }
         });
@@ -173,6 +176,7 @@ impl Attached {
             reason: Some(absent.reason.clone()),
             runs: 0,
             missed: None,
+            run_time_ns: None,
             unseen: None,
         });
         carried.chain(absent).collect()

@@ -195,6 +195,15 @@ impl Carried {
             .map(|name| program::missed(ebpf.program(name)?, kprobes_counted))
             .collect()
     }
+
+    /// Time that the kernel measured, over its programs, nanoseconds.
+    pub fn run_time_ns(&self, ebpf: &Ebpf) -> Option<u64> {
+        self.way
+            .programs
+            .iter()
+            .map(|name| program::run_time_ns(ebpf.program(name)?))
+            .sum()
+    }
 }
 
 impl Workshop<'_> {

@@ -82,23 +82,40 @@ pub fn unload(program: &mut Program) {
 /// Runs that the kernel skipped, as the program's descriptor says; `None` where this kernel
 /// cannot tell. `kprobes_counted`: it counts those of kprobes.
 pub fn missed(program: &Program, kprobes_counted: bool) -> Option<u64> {
-    let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+    let info = fdinfo(program)?;
     match program {
         Program::KProbe(_) if !kprobes_counted => None,
-        Program::KProbe(_) => recursion_misses(&info),
+        Program::KProbe(_) => number(&info, MISSES),
         // Before 5.12 there is no such line, and no guard that would skip a run either: it needs
         // prog->active, which came with the count (__bpf_prog_enter, kernel/bpf/trampoline.c;
         // raw tracepoints got theirs later, __bpf_trace_run, kernel/trace/bpf_trace.c).
-        _ if info.contains("prog_type:") => Some(recursion_misses(&info).unwrap_or(0)),
+        _ if info.contains("prog_type:") => Some(number(&info, MISSES).unwrap_or(0)),
         _ => None,
     }
 }
 
-fn recursion_misses(fdinfo: &str) -> Option<u64> {
+/// Whether the kernel measures programs now; otherwise what it measured stands still.
+pub fn are_measured() -> bool {
+    fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|on| on.trim() != "0")
+}
+
+/// What the kernel measured, nanoseconds (bpf_prog_show_fdinfo, kernel/bpf/syscall.c, 5.1).
+pub fn run_time_ns(program: &Program) -> Option<u64> {
+    number(&fdinfo(program)?, "run_time_ns:")
+}
+
+const MISSES: &str = "recursion_misses:";
+
+/// What the kernel says of a program: no system call of BPF, so that it needs no capability.
+fn fdinfo(program: &Program) -> Option<String> {
+    let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
+    fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()
+}
+
+fn number(fdinfo: &str, name: &str) -> Option<u64> {
     fdinfo
         .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"))?
+        .find_map(|line| line.strip_prefix(name))?
         .trim()
         .parse()
         .ok()
@@ -106,13 +123,13 @@ fn recursion_misses(fdinfo: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::recursion_misses;
+    use super::{MISSES, number};
 
     #[test]
     fn a_kernel_without_the_line_has_no_number() {
         let old = "pos:\t0\nprog_type:\t26\nrun_cnt:\t0\n";
-        assert_eq!(recursion_misses(old), None);
+        assert_eq!(number(old, MISSES), None);
         let new = format!("{old}recursion_misses:\t7\n");
-        assert_eq!(recursion_misses(&new), Some(7));
+        assert_eq!(number(&new, MISSES), Some(7));
     }
 }

@@ -21,6 +21,9 @@ pub struct ProbeStatus {
     pub runs: u64,
     /// Runs that the kernel skipped, over its programs; `None` where this kernel cannot tell.
     pub missed: Option<u64>,
+    /// Time that its programs took, nanoseconds; `None` while the host does not let the kernel
+    /// measure (`kernel.bpf_stats_enabled`).
+    pub run_time_ns: Option<u64>,
     /// Changes of state that the kernel showed to no program; `None` where it cannot tell, and for
     /// all other hooks.
     pub unseen: Option<u64>,

@@ -122,6 +122,35 @@ fn every_connection_comes_out_with_kprobes() {
 
 #[test]
 #[ignore = "runs in a VM: cargo xtask test"]
+fn run_time_is_told_while_the_kernel_measures() {
+    let measure = |on| std::fs::write("/proc/sys/kernel/bpf_stats_enabled", on).unwrap();
+    measure("0");
+    in_runtime(async {
+        let attached = attach(&settings(MechanismChoice::Auto)).unwrap();
+        let told = || -> Vec<Option<u64>> {
+            let status = attached.status();
+            status.iter().map(|status| status.run_time_ns).collect()
+        };
+        connect(V4, 5);
+        assert!(told().iter().all(Option::is_none));
+        measure("1");
+        // The service gives all of its capabilities up.
+        keep_capabilities(0);
+        connect(V4, 5);
+        let times = told();
+        let ran = |probe: Probe| {
+            let status = attached.status();
+            times[status.iter().position(|s| s.probe == probe).unwrap()].unwrap()
+        };
+        for probe in [Probe::MakeSynack, Probe::RcvStateProcess, Probe::SetState] {
+            assert!(ran(probe) > 0, "{}", probe.name());
+        }
+        assert_eq!(ran(Probe::CookieV6Check), 0);
+    });
+}
+
+#[test]
+#[ignore = "runs in a VM: cargo xtask test"]
 fn the_window_probe_runs_only_while_something_is_watched() {
     std::fs::write("/proc/sys/kernel/bpf_stats_enabled", "1").unwrap();
     // The kernel keeps 15 characters of a program's name.
