@@ -17,6 +17,7 @@ pub mod engine;
 pub mod findings;
 pub mod flow;
 pub mod flows;
+pub mod risk;
 pub mod tcp_options;
 
 pub use books::{Books, Gate, KernelTotals, Totals};

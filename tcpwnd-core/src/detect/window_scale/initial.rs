@@ -19,7 +19,7 @@ use crate::tcp_options::MAX_SHIFT;
 use tcpwnd_common::Inputs;
 
 /// Bit of `sk_userlocks`: SO_RCVBUF was set (SOCK_RCVBUF_LOCK, include/net/sock.h).
-const RCVBUF_LOCK: u8 = 2;
+pub(super) const RCVBUF_LOCK: u8 = 2;
 
 /// Largest window without a shift (U16_MAX).
 const UNSCALED: u32 = 65_535;

@@ -5,6 +5,7 @@ mod cause;
 mod cookie_options;
 mod impact;
 mod initial;
+mod listening;
 mod lost;
 mod mismatch;
 mod rcvbuf;
