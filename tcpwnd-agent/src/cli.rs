@@ -219,14 +219,27 @@ pub struct RunArgs {
     pub print_config: bool,
 }
 
+/// Values of `check --format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
 /// Options of `check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
     #[command(flatten)]
     pub kernel: KernelArgs,
 
-    /// Print JSON
-    #[arg(short, long)]
+    /// How to print
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    pub format: CheckFormat,
+
+    /// The same as --format json
+    #[arg(short, long, conflicts_with = "format")]
     pub json: bool,
 }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{CLEAN, FAILED};
-use crate::cli::CheckArgs;
+use crate::cli::{CheckArgs, CheckFormat};
 use crate::config;
 use crate::kernel;
 use crate::kernel::features::{Features, Support};
@@ -65,7 +65,7 @@ pub fn run(args: &CheckArgs) -> Result<u8> {
     } else {
         FAILED
     };
-    let text = if args.json {
+    let text = if args.json || args.format == CheckFormat::Json {
         serde_json::to_string(&report)? + "\n"
     } else {
         report.text()
