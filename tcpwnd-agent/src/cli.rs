@@ -43,7 +43,7 @@ pub enum Command {
     Trace(TraceArgs),
     /// Watch all the time; serve Prometheus metrics and log findings
     Run(RunArgs),
-    /// Say whether it can run here, and if not, why
+    /// Say whether it can run here, and if not, why; and whether this host is at risk
     Check(CheckArgs),
     /// Print a completion script
     Completions {

@@ -1,17 +1,22 @@
-//! `check`: can it run here? Asked by doing it: everything is attached for a moment.
+//! `check`: can it run here? Asked by doing it: everything is attached for a moment. And is this
+//! host at risk? That needs no probes, and has no say in the exit code.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
+use tcpwnd_core::risk::{self, Assessment};
 
 use super::{CLEAN, FAILED};
 use crate::cli::{CheckArgs, CheckFormat};
 use crate::config;
+use crate::host::{listeners, netstat, reason, sysctls};
 use crate::kernel;
 use crate::kernel::features::{Features, Support};
 use crate::kernel::preflight::{Capability, Host};
+use crate::output;
 use crate::probes::{self, Attached, ProbeStatus};
 
 /// What was found, in the order in which it is printed.
@@ -25,6 +30,7 @@ struct Report {
     probes: Vec<Fact>,
     degradations: Vec<Fact>,
     error: Option<String>,
+    risk: Assessment,
 }
 
 /// A name and what is to be said of it.
@@ -58,6 +64,7 @@ pub fn run(args: &CheckArgs) -> Result<u8> {
             .unwrap_or_default(),
         degradations: attached.as_ref().map(degradations).unwrap_or_default(),
         error,
+        risk: at_risk(settings.btf.as_deref()),
     };
     drop(attached);
     let code = if report.error.is_none() {
@@ -72,6 +79,33 @@ pub fn run(args: &CheckArgs) -> Result<u8> {
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(code)
+}
+
+/// What can be seen of this process' network namespace, and what is made of it.
+fn at_risk(btf: Option<&Path>) -> Assessment {
+    let mut unseen = Vec::new();
+    let heeds_adv_win_scale = kernel::heeds_adv_win_scale(btf).unwrap_or_else(|_| {
+        unseen.push(
+            "how much of a receive buffer becomes window: this kernel shows no BTF; taken to be \
+             half, as by default"
+                .to_owned(),
+        );
+        false
+    });
+    let settings = sysctls::read(heeds_adv_win_scale);
+    unseen.extend(sysctls::unseen(&settings));
+    let counters = netstat::read().unwrap_or_else(|error| {
+        unseen.push(format!("counters: /proc/net/netstat: {}", reason(&error)));
+        Default::default()
+    });
+    let (listeners, hidden) = listeners::read();
+    unseen.extend(hidden);
+    risk::assess(&risk::Host {
+        settings,
+        counters,
+        listeners,
+        unseen,
+    })
 }
 
 fn capabilities(host: &Host) -> Vec<Fact> {
@@ -161,6 +195,6 @@ impl Report {
                 let _ = writeln!(out, "it cannot run here: {error}");
             }
         }
-        out
+        out + &output::risk::text(&self.risk)
     }
 }

@@ -3,11 +3,16 @@
 //! Constraint: only reads.
 
 pub mod clock;
+pub mod listeners;
 pub mod netns;
+pub mod netstat;
+mod owners;
 pub mod privileges;
 pub mod process;
 pub mod rmem_max;
 pub mod settings;
+mod sock_diag;
+pub mod sysctls;
 
 use std::io;
 use std::str::FromStr;

@@ -11,5 +11,6 @@ pub mod metrics;
 pub mod ports;
 pub mod reconnect;
 pub mod remedy;
+pub mod risk;
 pub mod summary;
 pub mod table;
