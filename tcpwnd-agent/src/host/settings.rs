@@ -1,6 +1,6 @@
 //! The settings that remedies speak of, as they are in this process' network namespace.
 
-use super::sysctl;
+use super::sysctls;
 
 /// Present values; `None` for what this namespace does not show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,13 +23,14 @@ impl Settings {
     /// Reads them.
     #[must_use]
     pub fn read() -> Self {
+        let read = sysctls::read(false);
         Self {
             netns: super::netns::own(),
-            somaxconn: sysctl("net/core/somaxconn"),
-            max_syn_backlog: sysctl("net/ipv4/tcp_max_syn_backlog"),
-            syncookies: sysctl("net/ipv4/tcp_syncookies"),
-            timestamps: sysctl("net/ipv4/tcp_timestamps"),
-            window_scaling: sysctl("net/ipv4/tcp_window_scaling"),
+            somaxconn: read.somaxconn,
+            max_syn_backlog: read.tcp_max_syn_backlog,
+            syncookies: read.tcp_syncookies,
+            timestamps: read.tcp_timestamps,
+            window_scaling: read.tcp_window_scaling,
         }
     }
 }

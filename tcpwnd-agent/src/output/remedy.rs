@@ -9,12 +9,13 @@ use tcpwnd_core::detect::window_scale::{
     ChangedInput, Input, LostCause, MismatchCause, Path, Verdict,
 };
 use tcpwnd_core::findings::Finding;
+use tcpwnd_core::risk;
 
 use crate::host::settings::Settings;
 
 /// Shortest and longest listen queue that is proposed, connections; the kernel keeps its limit in
 /// 16 bits up to 5.3 (`somaxconn`, net/core/sysctl_net_core.c).
-const SHORTEST: u64 = 1_024;
+const SHORTEST: u64 = risk::QUEUE as u64;
 const LONGEST: u64 = 65_535;
 
 /// What findings have in common, gathered as they come.
