@@ -4,6 +4,7 @@
 //! Constraint: a scenario leaves the machine as it found it, and waits for conditions only.
 
 mod after_sigkill;
+mod at_risk;
 mod bad_input;
 mod bench;
 mod cause_listener;
@@ -244,6 +245,11 @@ pub const ALL: &[Scenario] = &[
         "bad_input",
         "one clear line, exit code 2, nothing attached",
         bad_input::play,
+    ),
+    full(
+        "at_risk",
+        "check calls a broker with Kafka's defaults at risk, and a sound one not",
+        at_risk::play,
     ),
     full(
         "thousand_mismatches",
