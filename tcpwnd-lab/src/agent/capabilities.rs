@@ -20,7 +20,8 @@ pub const SERVICE: &[Capability] = &[CAP_PERFMON, CAP_BPF];
 const USER: u32 = 65_534;
 
 /// Makes `command` run as an unprivileged user with exactly these capabilities, and without a way
-/// to get more.
+/// to get more. Like the service, it may lock as much memory as it likes: before 5.11 that is what
+/// the kernel takes maps for (deploy/systemd).
 pub fn reduce(command: &mut Command, capabilities: &'static [Capability]) {
     // SAFETY: `apply` makes system calls only, and touches no memory but its own stack.
     unsafe {
@@ -29,6 +30,14 @@ pub fn reduce(command: &mut Command, capabilities: &'static [Capability]) {
 }
 
 fn apply(capabilities: &[Capability]) -> io::Result<()> {
+    let unlimited = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the pointer is to what the call wants, and outlives it.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
     for capability in 0..=LAST {
         // Fails for numbers that this kernel does not know: those are not held anyway.
         if !capabilities.contains(&capability) {
