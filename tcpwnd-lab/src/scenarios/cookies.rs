@@ -18,29 +18,39 @@ pub fn play(bench: &Bench) -> Result<String> {
     }
     let Visited { report, late } = visit_all(bench, &pair, EACH)?;
     let kernel = |name| witness::counter(&pair.server, "TcpExt", name);
-    let counted = (kernel("SyncookiesSent")?, kernel("SyncookiesRecv")?);
+    let counted = [
+        kernel("SyncookiesSent")?,
+        kernel("SyncookiesRecv")?,
+        kernel("SyncookiesFailed")?,
+    ];
     let opened = witness::counter(&pair.server, "Tcp", "PassiveOpens")?;
     for at in &report.summary.listeners {
         ensure!(
-            at.cookies_sent == at.synacks && at.cookies_rejected == 0,
-            "every SYN+ACK of port {} was a cookie, and every cookie good: {at:?}",
+            at.cookies_sent == at.synacks,
+            "every SYN+ACK of port {} was a cookie: {at:?}",
             at.port
         );
     }
     let sum = |of: fn(&Listener) -> u64| report.summary.listeners.iter().map(of).sum::<u64>();
-    let reported = (sum(|at| at.cookies_sent), sum(|at| at.cookies_valid));
+    // A segment that was held up until the client had reset its connection carries no good
+    // cookie, if it is not the ACK of the handshake: rare, and the kernel counts it.
+    let reported = [
+        sum(|at| at.cookies_sent),
+        sum(|at| at.cookies_valid),
+        sum(|at| at.cookies_rejected),
+    ];
+    let [_, valid, rejected] = counted;
     ensure!(
-        counted == reported && counted.1 >= 3 * EACH as u64,
-        "cookies sent and valid: the kernel counted {counted:?}, tcpwnd {reported:?}"
+        counted == reported && valid >= 3 * EACH as u64 && rejected <= EACH as u64 / 10,
+        "cookies sent, valid and rejected: the kernel counted {counted:?}, tcpwnd {reported:?}"
     );
     // Each valid cookie makes a child, and each child but the second of one handshake is a
     // connection.
     let (accepted, reported) = (sum(|at| at.cookies_accepted), report.summary.handshakes);
     ensure!(
-        opened == counted.1 && accepted == reported,
-        "the kernel made {opened} children of {} valid cookies; tcpwnd saw {accepted} accepted \
-         and reported {reported} handshakes",
-        counted.1
+        opened == valid && accepted == reported,
+        "the kernel made {opened} children of {valid} valid cookies; tcpwnd saw {accepted} \
+         accepted and reported {reported} handshakes"
     );
     let late = if late == 0 {
         String::new()
