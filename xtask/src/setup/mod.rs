@@ -11,6 +11,7 @@ pub mod jvm;
 mod kernels;
 pub mod packages;
 pub mod prometheus;
+pub mod qemu;
 mod rust_src;
 
 use std::fs::File;
@@ -83,6 +84,7 @@ pub fn ensure(wanted: &[&'static Kernel], refresh: bool) -> anyhow::Result<Vec<M
     packages::ensure()?;
     rust_src::ensure()?;
     bpf_linker::ensure()?;
+    qemu::ensure().context("a QEMU that the VMs can rely on cannot be had")?;
     let mut missing = Vec::new();
     for kernel in wanted {
         if let Err(error) = kernels::ensure(kernel, refresh) {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::klog;
-use crate::command::which;
 use crate::kernels::Image;
+use crate::setup::qemu;
 
 /// Memory of a VM beside what its initramfs takes twice (as an archive and unpacked), in MB.
 const MEMORY: u64 = 1024;
@@ -97,7 +97,7 @@ impl Vm<'_> {
     }
 
     fn command(&self, terminal: bool) -> anyhow::Result<Command> {
-        let qemu = which("qemu-system-x86_64").context("qemu-system-x86_64 is missing")?;
+        let qemu = qemu::ensure()?;
         let size = fs::metadata(self.initramfs)?.len() >> 20;
         // A VM must not outlive this program, however that ends.
         let mut command = Command::new("setpriv");
