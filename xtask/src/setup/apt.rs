@@ -14,9 +14,6 @@ use crate::paths;
 /// Debian's own keys, from the package debian-archive-keyring.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Used where the system is configured for no mirror of Debian's archive.
-const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
-
 /// Some suites of the archive, with lists of their own.
 pub struct Archive {
     folder: PathBuf,
@@ -212,18 +209,24 @@ impl Mirrors {
                 _ => {}
             }
         }
-        Ok(Self::among(&uris))
+        Self::among(&uris).with_context(|| {
+            let at = etc.join("sources.list.d");
+            format!(
+                "no mirror of Debian's archive is configured: name one in {}",
+                at.display()
+            )
+        })
     }
 
     /// Debian's archives are told by the last part of the path, with `.list` in mirror files.
-    fn among(uris: &[String]) -> Self {
+    fn among(uris: &[String]) -> Option<Self> {
         let ending = |name: &str| {
             uris.iter()
                 .map(|uri| uri.trim_end_matches('/'))
                 .find(|uri| uri.trim_end_matches(".list").rsplit('/').next() == Some(name))
                 .map(str::to_owned)
         };
-        let main = ending("debian").unwrap_or_else(|| DEFAULT_MIRROR.to_owned());
+        let main = ending("debian")?;
         let security = ending("debian-security").unwrap_or_else(|| {
             let (base, list) = match main.strip_suffix(".list") {
                 Some(base) => (base, ".list"),
@@ -231,7 +234,7 @@ impl Mirrors {
             };
             format!("{base}-security{list}")
         });
-        Self { main, security }
+        Some(Self { main, security })
     }
 
     fn serving(&self, suite: &str) -> &str {
@@ -301,7 +304,7 @@ mod tests {
         );
         assert_eq!(
             Mirrors::among(&uris),
-            mirrors("http://near/debian", "http://near/debian-security")
+            Some(mirrors("http://near/debian", "http://near/debian-security"))
         );
     }
 
@@ -314,20 +317,17 @@ mod tests {
         );
         assert_eq!(
             Mirrors::among(&uris),
-            mirrors(
+            Some(mirrors(
                 "mirror+file:///etc/apt/mirrors/debian.list",
                 "mirror+file:///etc/apt/mirrors/debian-security.list"
-            )
+            ))
         );
     }
 
     #[test]
-    fn a_system_of_another_kind_gets_the_default_mirror() {
-        let uris = uris_of_lines("deb http://archive.ubuntu.com/ubuntu noble main\n");
-        assert_eq!(
-            Mirrors::among(&uris).serving("bullseye-security"),
-            "http://deb.debian.org/debian-security"
-        );
+    fn a_system_of_another_kind_has_no_mirror() {
+        let uris = uris_of_lines("deb http://near/ubuntu noble main\n");
+        assert_eq!(Mirrors::among(&uris), None);
     }
 
     #[test]
