@@ -51,10 +51,12 @@ fn stack_clients() -> Result<()> {
         accepted.iter().all(|at| at.info.used() == Some(1)),
         "not used: 1 in {accepted:?}"
     );
+    // More when ACK and first data were handled on two CPUs at once: see `ordinary`.
     let opened = witness::counter(&pair.server, "Tcp", "PassiveOpens")?;
     ensure!(
-        opened == 2,
-        "the kernel counted {opened} connections instead of 2"
+        opened >= 2 && accepted.len() == 2,
+        "the kernel counted {opened} connections, {} were accepted, and 2 were made",
+        accepted.len()
     );
     Ok(())
 }
