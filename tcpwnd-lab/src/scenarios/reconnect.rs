@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, Unsupported};
 use super::stage::{Rmem, Stage};
+use crate::agent::Caps;
 use crate::broker;
 use crate::packet::flag;
 use crate::peer::{Offer, Peer};
@@ -17,8 +18,12 @@ const PORTS: [u16; 3] = [40_001, 40_002, 40_003];
 
 pub fn play(bench: &Bench) -> Result<String> {
     let stage = Stage::with_cookies()?;
-    // The namespace has no name: some process has to be in it for anybody to enter it.
-    let _resident = Resident::start(&stage)?;
+    // The namespace has no name: some process has to be in it for anybody to enter it. An agent
+    // that may not look at other processes finds only namespaces that have one.
+    let mut resident = Resident::start(&stage)?;
+    if bench.launch.caps == Caps::Service {
+        resident.name_namespace()?;
+    }
     let mut agent = bench.trace()?;
     let peer = |port| stage.peer_from(1, port, Offer::default());
     let [mut sound, mut first, mut second] = PORTS.map(peer);
@@ -90,21 +95,42 @@ fn reset(stage: &Stage, peer: &Peer<'_>) -> Result<()> {
 }
 
 /// A process in the server's namespace.
-struct Resident(Child);
+struct Resident {
+    process: Child,
+    named: bool,
+}
+
+/// The name that the server's namespace is given.
+const NAME: &str = "tcpwnd-reconnect";
 
 impl Resident {
     fn start(stage: &Stage) -> Result<Self> {
         stage.server.enter(|| {
             let child = Command::new("sleep").arg("1000").spawn();
-            Ok(Self(child.context("failed to run sleep")?))
+            Ok(Self {
+                process: child.context("failed to run sleep")?,
+                named: false,
+            })
         })
+    }
+
+    fn name_namespace(&mut self) -> Result<()> {
+        let pid = self.process.id();
+        sh(&format!("ip netns attach {NAME} {pid}"))?;
+        self.named = true;
+        Ok(())
     }
 }
 
 impl Drop for Resident {
     fn drop(&mut self) {
+        if self.named
+            && let Err(error) = sh(&format!("ip netns delete {NAME}"))
+        {
+            eprintln!("tcpwnd-lab: {error:#}");
+        }
         // It fails only for a process that has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
