@@ -35,10 +35,7 @@ impl Hooks {
     pub fn look() -> Result<Self> {
         let mut objects = BTreeSet::new();
         for kind in ["prog", "map", "link"] {
-            let listed = output(&format!("bpftool -j {kind} show"))?;
-            let listed: Value = serde_json::from_str(listed.trim())
-                .with_context(|| format!("bpftool {kind} printed no JSON"))?;
-            for object in listed.as_array().into_iter().flatten() {
+            for object in list(kind)?.as_array().into_iter().flatten() {
                 let name = object["name"].as_str().unwrap_or_default();
                 // bpftool's own helpers for its listing come and go.
                 if !BPFTOOL.contains(&name) {
@@ -69,6 +66,23 @@ impl Hooks {
         let probes = self.probes.difference(&other.probes);
         objects.chain(functions).chain(probes).cloned().collect()
     }
+}
+
+/// How often bpftool is asked. It takes the identifiers first and then each object by its own
+/// (do_show, tools/bpf/bpftool/link.c, 6.12), and fails if one went away in between.
+const TRIES: usize = 5;
+
+/// What bpftool lists, as JSON.
+fn list(kind: &str) -> Result<Value> {
+    let line = format!("bpftool -j {kind} show");
+    let mut listed = output(&line);
+    for _ in 1..TRIES {
+        if listed.is_ok() {
+            break;
+        }
+        listed = output(&line);
+    }
+    serde_json::from_str(listed?.trim()).with_context(|| format!("bpftool {kind} printed no JSON"))
 }
 
 /// What bpftool loads while it lists links and programs (skeleton/pid_iter.bpf.c).
