@@ -74,12 +74,16 @@ fn timestamps_missing_is_said_only_where_each_step_was_seen() {
 }
 
 /// A cookie whose socket has no options.
-fn bare(change: impl Fn(&mut HandshakeRecord)) -> Verdict {
+pub(super) fn bare_record(change: impl Fn(&mut HandshakeRecord)) -> HandshakeRecord {
     let mut record = cookie(7, 0);
     unscaled(&mut record);
     record.child.flags &= !child_flags::TSTAMP_OK;
     change(&mut record);
-    verdict(&record)
+    record
+}
+
+fn bare(change: impl Fn(&mut HandshakeRecord)) -> Verdict {
+    verdict(&bare_record(change))
 }
 
 #[test]
@@ -112,7 +116,7 @@ fn timestamps_switched_off_here_are_not_laid_to_the_way() {
 }
 
 /// The authentication option, with a MAC of 12 bytes.
-const SIGNATURE: [u8; 16] = [29, 16, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+pub(super) const SIGNATURE: [u8; 16] = [29, 16, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[test]
 fn tcp_ao_is_known_by_both_packets() {

@@ -3,7 +3,7 @@ use crate::fixture::{ABSENT, OFFERED, cookie, healthy, options, raw, synack, uns
 use tcpwnd_common::{child_flags, synack_flags};
 
 /// Neither the SYN+ACK nor the socket has a scale.
-fn lost() -> HandshakeRecord {
+pub(super) fn lost() -> HandshakeRecord {
     let mut record = healthy();
     record.handshake.first = synack(None, 0);
     unscaled(&mut record);
@@ -11,7 +11,7 @@ fn lost() -> HandshakeRecord {
 }
 
 /// A cookie for a peer without timestamps, as the kernel builds it: all options are gone.
-fn bare_cookie() -> HandshakeRecord {
+pub(super) fn bare_cookie() -> HandshakeRecord {
     let mut record = cookie(7, 7);
     record.handshake.first = synack(None, synack_flags::COOKIE);
     record.handshake.first.flags &= !synack_flags::TSTAMP_OK;

@@ -8,6 +8,7 @@ mod initial;
 mod listening;
 mod lost;
 mod mismatch;
+mod near_misses;
 mod rcvbuf;
 mod rmem_max;
 mod two_synacks;
