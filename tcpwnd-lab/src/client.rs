@@ -52,7 +52,7 @@ impl Client {
         let mut answer = [0; 4];
         self.stream
             .read_exact(&mut answer)
-            .context("failed to read an answer")?;
+            .context("failed to read the server's answer")?;
         let counted = u32::from_be_bytes(answer);
         ensure!(
             counted == size,

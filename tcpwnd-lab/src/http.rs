@@ -24,7 +24,7 @@ pub fn get(from: SocketAddr, path: &str) -> Result<String> {
     let mut answer = String::new();
     stream
         .read_to_string(&mut answer)
-        .context("failed to read an answer")?;
+        .with_context(|| format!("failed to read the agent's answer for {path}"))?;
     let (head, body) = answer
         .split_once("\r\n\r\n")
         .context("an answer without a body")?;
