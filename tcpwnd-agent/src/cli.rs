@@ -210,6 +210,10 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub format: LogFormat,
 
+    /// Findings to keep for /api/v1/findings, about 3 KB each
+    #[arg(long, value_name = "N", default_value_t = crate::output::recent::DEFAULT_LIMIT)]
+    pub recent_findings: usize,
+
     /// File to create once everything is attached
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,

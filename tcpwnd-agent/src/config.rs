@@ -20,6 +20,9 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:10435";
 /// Networks that --host may name; each is compared with every handshake.
 const MAX_HOSTS: usize = 64;
 
+/// Findings that --recent-findings may keep; about 300 MB.
+const MAX_RECENT_FINDINGS: usize = 100_000;
+
 /// Which connections to look at, resolved.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
@@ -199,6 +202,19 @@ pub fn listen_addr(text: &str) -> Result<SocketAddr> {
     })
 }
 
+/// Checks how many findings `run` keeps.
+///
+/// # Errors
+/// When it is none, or more than it may come to.
+pub fn recent_findings(args: &RunArgs) -> Result<usize> {
+    let findings = args.recent_findings;
+    ensure!(
+        (1..=MAX_RECENT_FINDINGS).contains(&findings),
+        "invalid value '{findings}' for --recent-findings: from 1 to {MAX_RECENT_FINDINGS}"
+    );
+    Ok(findings)
+}
+
 /// The configuration of `run` as the environment variables that would give the same.
 ///
 /// # Errors
@@ -251,6 +267,7 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
         ("btf", path(&args.kernel.btf)),
         ("listen", listen.to_string()),
         ("format", value_name(args.format)),
+        ("recent-findings", recent_findings(args)?.to_string()),
         ("ready-file", path(&args.ready_file)),
     ];
     let lines = values.iter().filter(|(_, value)| !value.is_empty());

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use tcpwnd_common::{FAMILY_IPV4, FAMILY_IPV6, FlowKey, PortRange};
 
-use super::{Filter, listen_addr, print_run, ring_bytes};
+use super::{Filter, listen_addr, print_run, recent_findings, ring_bytes};
 use crate::cli::{self, Command, FilterArgs, RunArgs};
 
 fn range(first: u16, last: u16) -> PortRange {
@@ -174,6 +174,21 @@ fn ring_sizes_are_powers_of_two() {
 }
 
 #[test]
+fn recent_findings_are_bounded() {
+    let findings =
+        |n: &str| recent_findings(&run_args(&format!("tcpwnd run --recent-findings {n}")));
+    assert_eq!(findings("1").unwrap(), 1);
+    assert_eq!(findings("100000").unwrap(), 100_000);
+    for bad in ["0", "100001"] {
+        let error = findings(bad).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("invalid value '{bad}' for --recent-findings: ")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn listen_addresses() {
     assert_eq!(
         listen_addr("127.0.0.1:1").unwrap(),
@@ -192,7 +207,8 @@ fn listen_addresses() {
 #[test]
 fn printed_configuration_resolves_to_itself() {
     let line = "tcpwnd run --port 9093,9092 --port 80 --host 10.0.0.0/8,fd00::/8 -6 --netns 7 \
-                --listen :10436 --format json --mechanism kprobe --ready-file /run/x";
+                --listen :10436 --format json --mechanism kprobe --ready-file /run/x \
+                --recent-findings 5";
     let printed = print_run(&run_args(line)).unwrap();
     assert!(printed.contains("TCPWND_PORT=80,9092-9093\n"), "{printed}");
     assert!(printed.contains("TCPWND_LISTEN=[::]:10436\n"), "{printed}");

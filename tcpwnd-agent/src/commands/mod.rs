@@ -3,6 +3,7 @@
 mod check;
 mod pages;
 mod run;
+mod served;
 pub mod session;
 mod trace;
 mod watch;

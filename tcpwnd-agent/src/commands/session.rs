@@ -24,6 +24,10 @@ pub const FLOW_LIMIT: usize = 32_768;
 /// How often settings are read. Two changes that are further apart than this are both seen.
 pub const SETTINGS_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Records that are taken in at one go before somebody gets an answer: more than the ring holds
+/// unless it was made larger.
+const SETTLED: usize = 32_768;
+
 /// Where observations go.
 pub trait Sink {
     /// A handshake ended.
@@ -203,6 +207,20 @@ pub async fn batch(ring: &mut Ring, mut take: impl FnMut(&[u8]) -> io::Result<()
     read.await
         .map_err(|error| anyhow!(error).context("failed to read the ring buffer"))?;
     Ok(result?)
+}
+
+/// Hands everything to the session that is there now; false when it is too much for one go.
+///
+/// # Errors
+/// When the sink fails.
+pub fn settle(ring: &mut Ring, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool> {
+    let mut result = Ok(());
+    let taken = ring.drain_up_to(SETTLED, |record| {
+        if result.is_ok() {
+            result = take(record);
+        }
+    });
+    result.map(|()| taken < SETTLED)
 }
 
 /// Creates the file that says that everything is attached.

@@ -28,6 +28,16 @@ pub fn wall(ktime_ns: u64) -> Timestamp {
         .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// The moment of CLOCK_MONOTONIC at a time of day, nanoseconds; 0 for what was before the host
+/// began, `None` for what is yet to come. Never later than it was.
+#[must_use]
+pub fn ktime_ns(time: Timestamp) -> Option<u64> {
+    // In this order: what passes between the two makes it older.
+    let now = monotonic_ns();
+    let age = u64::try_from(Timestamp::now().duration_since(time).as_nanos()).ok()?;
+    Some(now.saturating_sub(age))
+}
+
 /// RFC 3339, UTC, microseconds.
 #[must_use]
 pub fn rfc3339(time: Timestamp) -> String {
@@ -48,7 +58,7 @@ pub fn hms(time: Timestamp, zone: &TimeZone) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{hms, monotonic_ns, rfc3339, wall};
+    use super::{hms, ktime_ns, monotonic_ns, rfc3339, wall};
 
     #[test]
     fn wall_time_of_now_is_now() {
@@ -56,6 +66,16 @@ mod tests {
         let wall = wall(monotonic_ns());
         let off = wall.duration_since(before).abs();
         assert!(off < jiff::SignedDuration::from_secs(2), "{off:?}");
+    }
+
+    #[test]
+    fn there_and_back_again() {
+        let minute_ago = monotonic_ns().saturating_sub(60_000_000_000);
+        let back = ktime_ns(wall(minute_ago)).unwrap();
+        assert!(back.abs_diff(minute_ago) < 2_000_000_000, "{back}");
+        let hour = jiff::SignedDuration::from_hours(1);
+        assert_eq!(ktime_ns(jiff::Timestamp::now() + hour), None);
+        assert_eq!(ktime_ns(jiff::Timestamp::UNIX_EPOCH), Some(0));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The HTTP listener: four pages, nothing that can be written to.
+//! The HTTP listener: five pages, nothing that can be written to.
 //!
 //! Constraint: whatever a client sends or leaves out, it costs a bounded amount of memory and
 //! time. Requests have no body, connections have a lifetime, and their number has a limit.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,14 +19,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tcpwnd_core::findings::SCHEMA;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::connections::Connections;
 use super::exposition::{self, Family};
 
-/// Connections at a time; the kernel's queue holds what comes beyond.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections that the kernel holds until they are taken; `net.core.somaxconn` may make it fewer.
+const BACKLOG: i32 = 1024;
 /// For a request's head, from the moment when one may come.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection's whole life. Scrapers keep theirs open; they come again.
@@ -47,6 +50,16 @@ pub trait Pages {
     /// # Errors
     /// With what is missing.
     fn ready(&self) -> Result<(), String>;
+
+    /// Waits until everything has been taken in that the kernel has reported so far; false when
+    /// that would take too long.
+    fn settled(&self) -> Pin<Box<dyn Future<Output = bool>>>;
+
+    /// Answers what `/api/v1/findings` was asked, as JSON.
+    ///
+    /// # Errors
+    /// With what is wrong with the question.
+    fn findings(&self, query: &str, settled: bool) -> Result<String, String>;
 }
 
 /// Takes the address.
@@ -65,6 +78,9 @@ pub fn bind(addr: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
             .context(format!("failed to listen on {addr}: {reason}: {way_out}"))
     })?;
     listener.set_nonblocking(true)?;
+    // Clients that come all at once would overflow the 128 of the standard library, and a scraper
+    // among them would come again only after a second.
+    socket2::SockRef::from(&listener).listen(BACKLOG)?;
     Ok(listener)
 }
 
@@ -75,56 +91,48 @@ pub fn bind(addr: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
 pub async fn serve(
     listener: std::net::TcpListener,
     pages: Rc<dyn Pages>,
+    connections: Rc<Connections>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
     let for_connections = stop.clone();
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = accept(&listener, &slots) => {
-                if let Some((stream, slot)) = accepted {
-                    let task = connection(stream, slot, Rc::clone(&pages), for_connections.clone());
-                    connections.spawn_local(task);
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let (pages, open) = (Rc::clone(&pages), Rc::clone(&connections));
+                    tasks.spawn_local(connection(stream, open, pages, for_connections.clone()));
+                    // What it sent may be there already: it has its turn before the next one that
+                    // could take its place.
+                    tokio::task::yield_now().await;
                 }
-            }
-            Some(_) = connections.join_next() => {}
+                // Out of descriptors, or a connection that was gone before it was taken: the first
+                // would come back at once, so let go of the CPU in between.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            Some(_) = tasks.join_next() => {}
         }
     }
     drop(listener);
-    let all = async { while connections.join_next().await.is_some() {} };
+    let all = async { while tasks.join_next().await.is_some() {} };
     // What is not finished by then is cut off.
     let _ = tokio::time::timeout(GRACE, all).await;
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
-        Err(_) => {
-            // Out of descriptors, or a connection that was gone before it was taken: the first
-            // would come back at once, so let go of the CPU in between.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            None
-        }
-    }
-}
-
 async fn connection(
     stream: TcpStream,
-    slot: OwnedSemaphorePermit,
+    connections: Rc<Connections>,
     pages: Rc<dyn Pages>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = service_fn(|request| {
-        let response = respond(&request, &*pages);
-        async move { Ok::<_, Infallible>(response) }
+    let (place, displaced) = connections.enter();
+    let service = service_fn(|request: Request<Incoming>| {
+        place.touch();
+        let pages = Rc::clone(&pages);
+        async move { Ok::<_, Infallible>(respond(&request, &*pages).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -136,16 +144,16 @@ async fn connection(
     // An error is the client's own doing (a reset, garbage, a time-out): nothing to report.
     tokio::select! {
         _ = connection.as_mut() => {}
+        _ = displaced => {}
         () = tokio::time::sleep(LIFETIME) => {}
         _ = stop.wait_for(|stop| *stop) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
     }
-    drop(slot);
 }
 
-fn respond(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
+async fn respond(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         response
@@ -156,6 +164,7 @@ fn respond(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Byte
     let response = match request.uri().path() {
         "/" => typed(StatusCode::OK, "text/html; charset=utf-8", INDEX.into()),
         "/metrics" => metrics(request, pages),
+        FINDINGS => findings(request, pages).await,
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match pages.ready() {
             Ok(()) => text(StatusCode::OK, "ready\n"),
@@ -190,6 +199,19 @@ fn metrics(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Byte
     }
 }
 
+async fn findings(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
+    let settled = pages.settled().await;
+    let query = request.uri().query().unwrap_or_default();
+    let (status, body) = match pages.findings(query, settled) {
+        Ok(answer) => (StatusCode::OK, answer),
+        Err(error) => (
+            StatusCode::BAD_REQUEST,
+            serde_json::json!({ "schema": SCHEMA, "kind": "error", "error": error }).to_string(),
+        ),
+    };
+    typed(status, "application/json", format!("{body}\n").into())
+}
+
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
     typed(status, "text/plain; charset=utf-8", body.to_owned().into())
 }
@@ -210,6 +232,9 @@ fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     response
 }
 
+/// Where scripts ask.
+const FINDINGS: &str = "/api/v1/findings";
+
 /// The page that says what this is.
 const INDEX: &str = concat!(
     "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>tcpwnd</title></head>",
@@ -217,6 +242,7 @@ const INDEX: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "</h1><p>Finds TCP connections whose window scale was damaged in the handshake.</p><ul>",
     "<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>",
+    "<li><a href=\"/api/v1/findings?limit=10\">/api/v1/findings</a>: for scripts (since, port, limit)</li>",
     "<li><a href=\"/healthz\">/healthz</a>: the process answers</li>",
     "<li><a href=\"/readyz\">/readyz</a>: everything that is needed is attached</li>",
     "</ul></body></html>\n"

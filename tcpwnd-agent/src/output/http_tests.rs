@@ -1,22 +1,34 @@
 //! The listener against real sockets, ill-behaved ones included.
 
+use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::{Pages, bind, serve};
+use super::{Connections, Pages, bind, serve};
+use crate::output::connections::LIMIT;
 use crate::output::exposition::Family;
 
 struct Fixed {
     ready: bool,
+    /// Samples of /metrics beside the first one.
+    samples: usize,
+    scrapes: Arc<AtomicUsize>,
 }
 
 impl Pages for Fixed {
     fn metrics(&self) -> Vec<Family> {
-        vec![Family::counter("demo", "Demo").value(7.0)]
+        self.scrapes.fetch_add(1, Ordering::Relaxed);
+        let samples = (0..self.samples).map(|_| (vec![("padding", "x".repeat(40).into())], 7.0));
+        let mut demo = Family::counter("demo", "Demo").value(7.0);
+        demo.samples.extend(samples);
+        vec![demo]
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -26,6 +38,21 @@ impl Pages for Fixed {
             Err("tcp_make_synack".to_owned())
         }
     }
+
+    fn settled(&self) -> Pin<Box<dyn Future<Output = bool>>> {
+        let ready = self.ready;
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ready
+        })
+    }
+
+    fn findings(&self, query: &str, settled: bool) -> Result<String, String> {
+        match query {
+            "bad" => Err("unknown parameter 'bad'".to_owned()),
+            _ => Ok(format!("{{\"query\":\"{query}\",\"settled\":{settled}}}")),
+        }
+    }
 }
 
 /// Serves on a free port while `client` runs on a thread of its own; gives back what it returned.
@@ -33,6 +60,21 @@ fn with_server<T: Send + 'static>(
     ready: bool,
     client: impl FnOnce(SocketAddr) -> T + Send + 'static,
 ) -> T {
+    with_counting_server(ready, 0, |addr, _| client(addr))
+}
+
+/// The same; `client` is given the number of scrapes so far, too.
+fn with_counting_server<T: Send + 'static>(
+    ready: bool,
+    samples: usize,
+    client: impl FnOnce(SocketAddr, &AtomicUsize) -> T + Send + 'static,
+) -> T {
+    let scrapes = Arc::new(AtomicUsize::new(0));
+    let fixed = Fixed {
+        ready,
+        samples,
+        scrapes: Arc::clone(&scrapes),
+    };
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = listener.local_addr().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -40,16 +82,25 @@ fn with_server<T: Send + 'static>(
         .build()
         .unwrap();
     let (stop, stopped) = watch::channel(false);
+    let connections = Rc::new(Connections::default());
     let client = std::thread::spawn(move || {
-        let result = client(addr);
+        let result = client(addr, &scrapes);
         stop.send(true).unwrap();
         result
     });
     let local = tokio::task::LocalSet::new();
     runtime
-        .block_on(local.run_until(serve(listener, Rc::new(Fixed { ready }), stopped)))
+        .block_on(local.run_until(serve(
+            listener,
+            Rc::new(fixed),
+            Rc::clone(&connections),
+            stopped,
+        )))
         .unwrap();
-    client.join().unwrap()
+    let result = client.join().unwrap();
+    drop(local);
+    assert_eq!(connections.open(), 0);
+    result
 }
 
 fn connect(addr: SocketAddr) -> TcpStream {
@@ -175,16 +226,82 @@ fn slow_heads_are_cut_off() {
 }
 
 #[test]
-fn silent_connections_do_not_keep_others_out_for_long() {
-    let (answer, took) = with_server(true, |addr| {
-        let silent: Vec<TcpStream> = (0..super::MAX_CONNECTIONS).map(|_| connect(addr)).collect();
+fn silent_connections_keep_nobody_out() {
+    let (answers, took) = with_server(true, |addr| {
+        let silent: Vec<TcpStream> = (0..10 * LIMIT).map(|_| connect(addr)).collect();
         let begun = Instant::now();
-        let answer = get(addr, "/healthz");
+        let answers: Vec<String> = (0..3).map(|_| get(addr, "/healthz")).collect();
+        let took = begun.elapsed();
         drop(silent);
-        (answer, begun.elapsed())
+        (answers, took)
     });
-    assert!(answer.ends_with("ok\n"), "{answer}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    for answer in answers {
+        assert!(answer.ends_with("ok\n"), "{answer}");
+    }
+    // Less than the time after which the silent ones would go by themselves.
+    assert!(took < super::HEAD_TIMEOUT / 2, "{took:?}");
+}
+
+#[test]
+fn a_scraper_that_stays_is_not_displaced_by_others_that_stay_silent() {
+    let answers = with_server(true, |addr| {
+        let mut scraper = connect(addr);
+        let mut answers = Vec::new();
+        let mut silent = Vec::new();
+        for _ in 0..10 {
+            silent.extend((0..LIMIT / 2).map(|_| connect(addr)));
+            let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+            scraper.write_all(request).unwrap();
+            let mut answer = [0; 512];
+            let count = scraper.read(&mut answer).unwrap();
+            answers.push(String::from_utf8_lossy(&answer[..count]).into_owned());
+        }
+        answers
+    });
+    for answer in answers {
+        assert!(answer.ends_with("ok\n"), "{answer}");
+    }
+}
+
+/// Else 8 KiB of requests would make hundreds of answers pile up in memory.
+#[test]
+fn pipelined_requests_wait_until_the_answers_before_them_are_read() {
+    const REQUESTS: usize = 30;
+    let (made, all) = with_counting_server(true, 20_000, |addr, scrapes| {
+        let mut stream = connect(addr);
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS - 1);
+        let last = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all((request + last).as_bytes()).unwrap();
+        // The server has had its turn many times then.
+        for _ in 0..20 {
+            assert!(get(addr, "/healthz").ends_with("ok\n"));
+        }
+        let made = scrapes.load(Ordering::Relaxed);
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        (made, scrapes.load(Ordering::Relaxed))
+    });
+    assert_eq!(all, REQUESTS);
+    // What the kernel's buffers hold, and one.
+    assert!(made < REQUESTS / 2, "{made} of {all} were made early");
+}
+
+#[test]
+fn findings_are_asked_once_everything_was_taken_in() {
+    let (good, unsettled, bad) = with_server(true, |addr| {
+        let good = get(addr, "/api/v1/findings?port=9092&since=2m");
+        let bad = get(addr, "/api/v1/findings?bad");
+        let unsettled = with_server(false, |addr| get(addr, "/api/v1/findings"));
+        (good, unsettled, bad)
+    });
+    assert!(good.starts_with("HTTP/1.1 200 OK"), "{good}");
+    assert!(good.contains("content-type: application/json"), "{good}");
+    let body = "\r\n\r\n{\"query\":\"port=9092&since=2m\",\"settled\":true}\n";
+    assert!(good.ends_with(body), "{good}");
+    assert!(unsettled.ends_with("\"settled\":false}\n"), "{unsettled}");
+    assert!(bad.starts_with("HTTP/1.1 400"), "{bad}");
+    let error = "\r\n\r\n{\"error\":\"unknown parameter 'bad'\",\"kind\":\"error\",\"schema\":1}\n";
+    assert!(bad.ends_with(error), "{bad}");
 }
 
 #[test]

@@ -12,9 +12,11 @@ use tcpwnd_core::books::{Books, Counts};
 use tcpwnd_core::flows::{OpenFlows, OpenPort};
 use tcpwnd_core::{LostCause, MismatchCause, Path, UnverifiedCause};
 
+use super::connections::{self, Connections};
 use super::exposition::{Family, Labels};
 use super::listening;
 use super::ports::PortLabels;
+use super::recent::Recent;
 use crate::host::process::Process;
 use crate::probes::{self, CountersSnapshot, ProbeStatus};
 
@@ -32,6 +34,10 @@ pub struct View<'a> {
     pub counters: &'a CountersSnapshot,
     /// What became of each hook.
     pub probes: &'a [ProbeStatus],
+    /// Findings that are kept for the findings page.
+    pub recent: &'a Recent,
+    /// The HTTP connections.
+    pub connections: &'a Connections,
     /// When watching began, seconds since the epoch.
     pub watching_since: f64,
     /// The kernel's release.
@@ -63,6 +69,7 @@ pub fn families(view: &View<'_>) -> Vec<Family> {
     all.extend(listening::families(view.ports, view.listeners));
     all.extend(events(view));
     all.extend(hooks(view));
+    all.extend(http(view));
     all.extend(about(view));
     all
 }
@@ -273,6 +280,38 @@ fn hooks(view: &View<'_>) -> Vec<Family> {
         }
     }
     vec![attached, runs, missed, seconds]
+}
+
+fn http(view: &View<'_>) -> Vec<Family> {
+    let View {
+        recent,
+        connections,
+        ..
+    } = view;
+    vec![
+        Family::gauge(
+            "tcpwnd_recent_findings",
+            "Findings that /api/v1/findings knows",
+        )
+        .value(recent.len() as f64),
+        Family::gauge("tcpwnd_recent_findings_limit", "Most that it knows")
+            .value(recent.limit() as f64),
+        Family::counter(
+            "tcpwnd_recent_findings_dropped",
+            "Findings that it knows no more: the oldest go first",
+        )
+        .value(recent.dropped() as f64),
+        Family::gauge("tcpwnd_http_connections", "Open HTTP connections")
+            .value(connections.open() as f64),
+        Family::gauge("tcpwnd_http_connections_limit", "Most that may be open")
+            .value(connections::LIMIT as f64),
+        Family::counter(
+            "tcpwnd_http_connections_displaced",
+            "HTTP connections that had to make room for new ones, for nothing had happened on \
+             them for the longest time",
+        )
+        .value(connections.displaced() as f64),
+    ]
 }
 
 fn about(view: &View<'_>) -> Vec<Family> {

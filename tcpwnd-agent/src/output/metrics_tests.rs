@@ -11,8 +11,10 @@ use tcpwnd_core::Engine;
 
 use super::{View, families};
 use crate::host::process::Process;
+use crate::output::connections::Connections;
 use crate::output::exposition::{Format, encode};
 use crate::output::ports::PortLabels;
+use crate::output::recent::Recent;
 use crate::probes::{CountersSnapshot, Mechanism, ProbeStatus};
 use crate::testing;
 
@@ -53,6 +55,8 @@ fn scrape(
             status(Probe::SetState, Some(Mechanism::Kprobe), Some(3)),
             status(Probe::CookieV6Check, None, None),
         ],
+        recent: &Recent::new(1000),
+        connections: &Connections::default(),
         watching_since: 1_700_000_000.25,
         kernel: "6.12.107-\"odd\"\\kernel",
         process,

@@ -2,13 +2,17 @@
 //!
 //! Constraint: decides nothing. What is shown was judged and counted in `tcpwnd-core`.
 
+pub mod connections;
 pub mod exposition;
+pub mod gate;
 pub mod http;
 pub mod json;
 mod listening;
 pub mod log;
 pub mod metrics;
 pub mod ports;
+pub mod question;
+pub mod recent;
 pub mod reconnect;
 pub mod remedy;
 pub mod risk;

@@ -55,8 +55,13 @@ impl Ring {
     }
 
     /// Gives each record that is there now to `take` and returns how many there were.
-    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) -> usize {
-        drain(self.buffer.get_mut(), usize::MAX, &mut take)
+    pub fn drain(&mut self, take: impl FnMut(&[u8])) -> usize {
+        self.drain_up_to(usize::MAX, take)
+    }
+
+    /// The same for at most `limit` records.
+    pub fn drain_up_to(&mut self, limit: usize, mut take: impl FnMut(&[u8])) -> usize {
+        drain(self.buffer.get_mut(), limit, &mut take)
     }
 }
 

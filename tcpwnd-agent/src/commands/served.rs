@@ -1,0 +1,195 @@
+//! What the pages of `run` look at.
+//!
+//! Constraint: between two points of waiting nobody else holds it, so nothing here waits but
+//! [`Pages::settled`], which holds nothing meanwhile.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use tcpwnd_common::{Counter, PortRange};
+use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
+use tokio::sync::{mpsc, oneshot};
+
+use super::session::{Session, Sink};
+use crate::host::clock;
+use crate::host::process::Process;
+use crate::kernel;
+use crate::output::connections::{self, Connections};
+use crate::output::exposition::Family;
+use crate::output::gate::{Answer, Evidence};
+use crate::output::http::Pages;
+use crate::output::metrics::{self, View};
+use crate::output::ports::PortLabels;
+use crate::output::question::Question;
+use crate::output::recent::Recent;
+use crate::probes;
+
+/// Counters of what can make an answer of the findings page wrong. What only leaves out evidence
+/// ends as `unverified` instead.
+const LOSSES: [Counter; 4] = [
+    Counter::HandshakesLost,
+    Counter::ClosedLost,
+    Counter::SocketUnreadable,
+    Counter::OpenTableFull,
+];
+
+/// Tells whoever waits that everything was taken in, or that it was too much.
+pub type Waiting = oneshot::Sender<bool>;
+
+/// What the pages look at.
+pub struct State {
+    /// The programs and the books.
+    pub session: RefCell<Session>,
+    /// The HTTP connections.
+    pub connections: Rc<Connections>,
+    ports: RefCell<PortLabels>,
+    watched: Vec<PortRange>,
+    recent: RefCell<Recent>,
+    wait: mpsc::Sender<Waiting>,
+}
+
+impl State {
+    /// The state, and who waits for the ring buffer to be read.
+    pub fn new(
+        session: Session,
+        watched: Vec<PortRange>,
+        recent: Recent,
+    ) -> (Self, mpsc::Receiver<Waiting>) {
+        let (wait, waiting) = mpsc::channel(connections::LIMIT);
+        let state = Self {
+            session: RefCell::new(session),
+            connections: Rc::default(),
+            ports: RefCell::new(PortLabels::new(&watched)),
+            watched,
+            recent: RefCell::new(recent),
+            wait,
+        };
+        (state, waiting)
+    }
+
+    /// Takes in one record.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub fn take(&self, record: &[u8], out: &mut dyn Sink) -> io::Result<()> {
+        let recent = &mut self.recent.borrow_mut();
+        let mut noting = Noting { recent, out };
+        self.session.borrow_mut().take(record, &mut noting)
+    }
+
+    /// Looks how much has been lost, so that it is known when.
+    pub fn note_lost(&self) {
+        let now_ns = clock::monotonic_ns();
+        let session = self.session.borrow();
+        let counters = session.counters();
+        let in_kernel: u64 = LOSSES.iter().map(|loss| counters.get(*loss)).sum();
+        let missed = probes::missed_handshakes(&session.status()).unwrap_or(0);
+        let engine = session.engine();
+        let here = engine.books().decode_errors() + engine.flows().refused();
+        let lost = in_kernel + missed + here;
+        self.recent.borrow_mut().note_lost(now_ns, lost);
+    }
+
+    /// Probes that should be attached and are not.
+    fn missing(&self) -> Vec<&'static str> {
+        let status = self.session.borrow().status();
+        // Without a mechanism: this kernel has no such hook, and it is not needed here.
+        let missing = status
+            .iter()
+            .filter(|status| status.mechanism.is_some() && !status.attached);
+        missing.map(|status| status.probe.name()).collect()
+    }
+}
+
+impl Pages for State {
+    fn metrics(&self) -> Vec<Family> {
+        let session = self.session.borrow();
+        let mut ports = self.ports.borrow_mut();
+        let listeners = session.listeners();
+        let seen = session.engine().books().ports().map(|(port, _)| port);
+        for port in listeners.iter().map(|slot| slot.key.port).chain(seen) {
+            ports.see(port);
+        }
+        let since = clock::wall(session.watching_since_ktime_ns());
+        metrics::families(&View {
+            ports: &ports,
+            books: session.engine().books(),
+            flows: session.engine().flows(),
+            listeners: &listeners,
+            counters: &session.counters(),
+            probes: &session.status(),
+            recent: &self.recent.borrow(),
+            connections: &self.connections,
+            watching_since: seconds(since),
+            kernel: &kernel::release(),
+            process: Process::read(),
+        })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let missing = self.missing();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(missing.join(", "))
+        }
+    }
+
+    fn settled(&self) -> Pin<Box<dyn Future<Output = bool>>> {
+        let wait = self.wait.clone();
+        Box::pin(async move {
+            let (answered, answer) = oneshot::channel();
+            // Nobody answers any more once the programs are detached; then nothing is to come.
+            wait.send(answered).await.is_err() || answer.await.unwrap_or(true)
+        })
+    }
+
+    fn findings(&self, query: &str, settled: bool) -> Result<String, String> {
+        let question = Question::parse(query, Timestamp::now())?;
+        self.note_lost();
+        let session = self.session.borrow();
+        let evidence = Evidence {
+            now_ns: clock::monotonic_ns(),
+            watching_since_ns: session.watching_since_ktime_ns(),
+            missing: &self.missing(),
+            settled,
+            watched: &self.watched,
+            open: session.engine().flows(),
+            recent: &self.recent.borrow(),
+        };
+        serde_json::to_string(&Answer::to(&question, &evidence)).map_err(|error| error.to_string())
+    }
+}
+
+fn seconds(time: Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1e3
+}
+
+/// Notes what goes out.
+struct Noting<'a> {
+    recent: &'a mut Recent,
+    out: &'a mut dyn Sink,
+}
+
+impl Sink for Noting<'_> {
+    fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
+        self.recent.handshake(finding)?;
+        self.out.handshake(finding)
+    }
+
+    fn closed(&mut self, closed: &ClosedFlow) -> io::Result<()> {
+        self.out.closed(closed)
+    }
+
+    fn window(&mut self, window: &WindowSeen) -> io::Result<()> {
+        self.out.window(window)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
