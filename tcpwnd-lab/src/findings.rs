@@ -28,6 +28,30 @@ pub enum Line {
     },
 }
 
+/// What `/api/v1/findings` of `tcpwnd run` answers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Answer {
+    /// `clean`, `healed`, `damaged` or `inconclusive`.
+    pub verdict: String,
+    /// What keeps it from being conclusive.
+    pub reasons: Vec<Reason>,
+    /// When it was given.
+    pub now: String,
+    /// Handshakes with a verdict since the time that was asked about.
+    pub handshakes_judged: u64,
+    /// Damaged connections that are open.
+    pub damaged_open: u64,
+    /// What was found since then.
+    pub findings: Vec<Line>,
+}
+
+/// What keeps an answer from being conclusive.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Reason {
+    /// Its name.
+    pub code: String,
+}
+
 /// What an end of a connection is called.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Endpoint {

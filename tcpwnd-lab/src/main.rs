@@ -19,6 +19,7 @@ mod net;
 mod packet;
 mod peer;
 mod poll;
+mod restart_script;
 mod scenarios;
 mod socket;
 mod tun;

@@ -25,6 +25,7 @@ mod open_now;
 mod ordinary;
 mod rcvbuf_raised;
 mod reconnect;
+mod restart_gate;
 mod ring_too_small;
 mod rmem_lowered;
 mod run;
@@ -224,6 +225,11 @@ pub const ALL: &[Scenario] = &[
         "reconnect",
         "the summary's commands close the damaged connections and no other",
         reconnect::play,
+    ),
+    gate(
+        "restart_gate",
+        "a rolling restart is held back while a restarted server has damaged connections",
+        restart_gate::play,
     ),
     gate("jvm", "a JVM's ServerSocketChannel as listener", jvm::play),
     gate(

@@ -8,6 +8,7 @@ mod kubernetes;
 mod metrics;
 mod pod;
 mod prometheus;
+mod rolling_restart;
 mod systemd;
 
 use std::path::PathBuf;
@@ -78,6 +79,18 @@ const CHECKS: &[Check] = &[
         run: kubernetes::manifest,
     },
     Check {
+        name: "scripts for rolling restarts, read by shellcheck",
+        run: rolling_restart::shell,
+    },
+    Check {
+        name: "playbook for rolling restarts, read by Ansible",
+        run: rolling_restart::playbook,
+    },
+    Check {
+        name: "script for Strimzi with a kubectl that answers what is written here",
+        run: rolling_restart::strimzi,
+    },
+    Check {
         name: "container image by itself",
         run: image::alone,
     },
@@ -146,13 +159,16 @@ mod tests {
     use super::file;
 
     /// What the checks and unit tests here read; a chart and its templates are rendered as one.
-    const READ: [&str; 8] = [
+    const READ: [&str; 11] = [
         "container/Containerfile",
         "grafana/tcpwnd.json",
         "helm/tcpwnd/",
         "kubernetes/tcpwnd.yaml",
         "prometheus/tcpwnd.rules.yml",
         "prometheus/tcpwnd.test.yml",
+        "rolling-restart/ansible.yml",
+        "rolling-restart/rolling-restart.sh",
+        "rolling-restart/strimzi.sh",
         "systemd/old-kernels.conf",
         "systemd/tcpwnd.service",
     ];

@@ -11,8 +11,10 @@ pub mod jvm;
 mod kernels;
 pub mod packages;
 pub mod prometheus;
+mod python;
 pub mod qemu;
 mod rust_src;
+pub mod scripts;
 
 use std::fs::File;
 
@@ -59,6 +61,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let missing = ensure(wanted, options.refresh)?;
     let prometheus = prometheus::ensure().context("Prometheus cannot be had")?;
     chart::ensure().context("what reads Helm charts cannot be had")?;
+    scripts::ensure().context("what reads scripts cannot be had")?;
     for kernel in wanted {
         if let Some(image) = kernel.cached()? {
             eprintln!("setup: kernel {}: {}", kernel.name, image.version);

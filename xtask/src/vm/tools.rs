@@ -13,8 +13,9 @@ use crate::command::{self, which};
 /// Programs that scenarios call by name. Busybox would have most of them too, with other options;
 /// those that start other programs (env, timeout, xargs, …) would prefer its own `ip` and `tc`.
 const PROGRAMS: &[&str] = &[
-    "bash", "bpftool", "chrt", "dash", "env", "ip", "modprobe", "nft", "nice", "nohup", "nsenter",
-    "setpriv", "setsid", "ss", "sysctl", "taskset", "tc", "tcpdump", "timeout", "unshare", "xargs",
+    "bash", "bpftool", "chrt", "curl", "dash", "env", "ip", "jq", "modprobe", "nft", "nice",
+    "nohup", "nsenter", "setpriv", "setsid", "ss", "sysctl", "taskset", "tc", "tcpdump", "timeout",
+    "unshare", "xargs",
 ];
 
 /// Names under which one of the programs is known as well.
