@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::bench::Bench;
-use super::changed::{self, Case, Expected, nothing};
+use super::changed::{self, Case, Expected};
 use super::stage::{Stage, unlocked};
 use crate::broker::Broker;
 use crate::socket::ListenOptions;
@@ -19,14 +19,6 @@ pub fn play(bench: &Bench) -> Result<String> {
 }
 
 fn cases(bench: &Bench) -> Result<Vec<Case>> {
-    let case = |name, change, expected, inputs| Case {
-        name,
-        listen: unlocked(),
-        before: nothing,
-        change,
-        expected,
-        inputs,
-    };
     // Where it changes the window clamp: up to 6.5.
     let by_rcvlowat = |cause| {
         if bench.rcvlowat_sets_clamp()? {
@@ -42,7 +34,7 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
     };
     let kafka = ListenOptions::default();
     Ok(vec![
-        case(
+        Case::new(
             "SO_RCVBUF",
             |stage| stage.broker.set_receive_buffer(RCVBUF),
             // It is ignored.
@@ -56,20 +48,20 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
         Case {
             listen: kafka,
             // Ignored as well: the SYN+ACK's buffer would have done it.
-            ..case(
+            ..Case::new(
                 "SO_RCVBUF, to another that comes to the same",
                 |stage| stage.broker.set_receive_buffer(RCVBUF + 4_096),
                 ignored(bench),
                 &["rcvbuf"],
             )
         },
-        case(
+        Case::new(
             "TCP_WINDOW_CLAMP",
             |stage| stage.broker.set_window_clamp(65_535),
             Expected::Mismatch("window_clamp_changed"),
             &["window_clamp"],
         ),
-        case(
+        Case::new(
             "SO_RCVBUF, and a smaller TCP_WINDOW_CLAMP",
             |stage| {
                 stage.broker.set_receive_buffer(RCVBUF)?;
@@ -78,13 +70,13 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
             Expected::Mismatch("window_clamp_changed"),
             &["rcvbuf", "rcvbuf_locked", "window_clamp"],
         ),
-        case(
+        Case::new(
             "SO_RCVLOWAT",
             |stage| stage.broker.set_receive_low_water(RCVLOWAT),
             by_rcvlowat("rcvlowat_changed")?,
             &["rcvbuf", "rcvlowat", "window_clamp"],
         ),
-        case(
+        Case::new(
             "SO_RCVLOWAT and back",
             |stage| {
                 stage.broker.set_receive_low_water(RCVLOWAT)?;
@@ -95,7 +87,7 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
         ),
         Case {
             listen: kafka,
-            ..case(
+            ..Case::new(
                 "another listener, without SO_RCVBUF",
                 |stage| rebind(stage, &unlocked()),
                 Expected::Mismatch("listener_changed"),
@@ -108,14 +100,14 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
         },
         Case {
             listen: kafka,
-            ..case(
+            ..Case::new(
                 "another listener with the same SO_RCVBUF",
                 |stage| rebind(stage, &ListenOptions::default()),
                 ignored(bench),
                 &["listener"],
             )
         },
-        case(
+        Case::new(
             "another listener, and tcp_rmem",
             |stage| {
                 rebind(stage, &unlocked())?;
@@ -129,7 +121,7 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
                 reuse_port: true,
                 ..kafka
             },
-            ..case(
+            ..Case::new(
                 "a sibling with SO_REUSEPORT, without SO_RCVBUF",
                 |stage| {
                     let sibling = ListenOptions {

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use anyhow::Result;
 
 use super::bench::Bench;
-use super::changed::{self, Case, Expected, nothing};
-use super::stage::{Stage, unlocked};
+use super::changed::{self, Case, Expected};
+use super::stage::Stage;
 use crate::net::{Changed, run};
 use crate::socket::ListenOptions;
 
@@ -36,34 +36,26 @@ fn put_back() {
 }
 
 fn cases(bench: &Bench) -> Result<Vec<Case>> {
-    let case = |name, change, expected, inputs| Case {
-        name,
-        listen: unlocked(),
-        before: nothing,
-        change,
-        expected,
-        inputs,
-    };
     Ok(vec![
-        case(
+        Case::new(
             "tcp_rmem to the same power of two",
             |stage| stage.set_rmem(20 << 20),
             Expected::Ok,
             &[],
         ),
-        case(
+        Case::new(
             "tcp_rmem",
             |stage| stage.set_rmem(256 << 20),
             Expected::Mismatch("tcp_rmem_changed"),
             &["tcp_rmem_max"],
         ),
-        case(
+        Case::new(
             "rmem_max, less than tcp_rmem",
             |_| raise_rmem_max(8 << 20),
             Expected::Ok,
             &[],
         ),
-        case(
+        Case::new(
             "rmem_max",
             |_| raise_rmem_max(256 << 20),
             Expected::Mismatch("rmem_max_changed"),
@@ -74,7 +66,7 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
                 put_back();
                 Ok(())
             },
-            ..case(
+            ..Case::new(
                 "rmem_max and tcp_rmem to the same",
                 |stage| {
                     raise_rmem_max(256 << 20)?;
@@ -89,7 +81,7 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
                 put_back();
                 Ok(())
             },
-            ..case(
+            ..Case::new(
                 "a window for the route",
                 |stage| route(stage, "window 65535"),
                 Expected::Mismatch("route_window_changed"),
@@ -98,20 +90,20 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
         },
         Case {
             before: |stage| route(stage, "window 65535"),
-            ..case(
+            ..Case::new(
                 "no window for the route any more",
                 |stage| route(stage, ""),
                 Expected::Mismatch("route_window_changed"),
                 &["route_window"],
             )
         },
-        case(
+        Case::new(
             "another metric of the route",
             |stage| route(stage, "initrwnd 20"),
             Expected::Ok,
             &[],
         ),
-        case(
+        Case::new(
             "timestamps switched off",
             |stage| stage.server.set("net/ipv4/tcp_timestamps", "0"),
             Expected::Mismatch("timestamps_disabled"),
@@ -135,12 +127,13 @@ fn adv_win_scale(bench: &Bench) -> Result<Case> {
         (false, false) => (Expected::Ok, &[]),
     };
     Ok(Case {
-        name: "tcp_adv_win_scale",
         listen: ListenOptions::default(),
-        before: nothing,
-        change: |stage| stage.server.set(ADV_WIN_SCALE, "-2"),
-        expected,
-        inputs,
+        ..Case::new(
+            "tcp_adv_win_scale",
+            |stage| stage.server.set(ADV_WIN_SCALE, "-2"),
+            expected,
+            inputs,
+        )
     })
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, compare};
-use super::stage::{PORT, Stage};
+use super::stage::{PORT, Stage, unlocked};
 use crate::agent::Report;
 use crate::broker::Accepted;
 use crate::socket::ListenOptions;
@@ -37,8 +37,28 @@ pub enum Expected {
     Mismatch(&'static str),
 }
 
+impl Case {
+    /// A change after which a listener without SO_RCVBUF, to which nothing was done before, takes
+    /// the ACK.
+    pub fn new(
+        name: &'static str,
+        change: fn(&mut Stage) -> Result<()>,
+        expected: Expected,
+        inputs: &'static [&'static str],
+    ) -> Self {
+        Self {
+            name,
+            listen: unlocked(),
+            before: nothing,
+            change,
+            expected,
+            inputs,
+        }
+    }
+}
+
 /// Does nothing.
-pub fn nothing(_: &Stage) -> Result<()> {
+fn nothing(_: &Stage) -> Result<()> {
     Ok(())
 }
 
