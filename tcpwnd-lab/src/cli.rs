@@ -11,7 +11,7 @@ use crate::agent::{Caps, Launch, Mechanism};
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::demo;
-use crate::scenarios::{self, ALL, Bench, Depth, Format};
+use crate::scenarios::{self, ALL, Bench, Depth, Format, Rows};
 use crate::socket::ListenOptions;
 use crate::unit_tests;
 
@@ -85,6 +85,9 @@ enum ScenarioCommand {
         /// Also those that only run with the full matrix, when no name is given.
         #[arg(long)]
         full: bool,
+        /// Only those that provoke causes, when no name is given.
+        #[arg(long, conflicts_with = "full")]
+        causes: bool,
         /// Which; none means all.
         names: Vec<String>,
     },
@@ -130,10 +133,11 @@ fn dispatch(command: Command) -> Result<bool> {
             mechanism,
             caps,
             full,
+            causes,
             names,
         }) => {
             let names = if names.is_empty() {
-                chosen(full)
+                chosen(full, causes)
             } else {
                 names
             };
@@ -141,6 +145,7 @@ fn dispatch(command: Command) -> Result<bool> {
             let bench = Bench {
                 launch: Launch { mechanism, caps },
                 affected: affected()?,
+                rows: Rows::default(),
             };
             scenarios::run(&names, &bench, format)
         }
@@ -172,10 +177,14 @@ fn visit(server: SocketAddr, size: u32, count: u32) -> Result<bool> {
     Ok(true)
 }
 
-fn chosen(full: bool) -> Vec<String> {
-    let chosen = ALL
-        .iter()
-        .filter(|scenario| full || scenario.depth == Depth::Gate);
+fn chosen(full: bool, causes: bool) -> Vec<String> {
+    let chosen = ALL.iter().filter(|scenario| {
+        if causes {
+            scenario.causes
+        } else {
+            full || scenario.depth == Depth::Gate
+        }
+    });
     chosen.map(|scenario| scenario.name.to_owned()).collect()
 }
 

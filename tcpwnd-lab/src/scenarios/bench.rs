@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 
+use super::provoked::Rows;
 use crate::agent::{Agent, Launch, Report};
 use crate::broker::Accepted;
 use crate::client::Visit;
@@ -19,6 +20,8 @@ pub struct Bench {
     /// Whether the kernel's cookie path forgets the listener's SO_RCVBUF (before commit
     /// 909172a14974 "net: Update window_clamp if SOCK_RCVBUF is set").
     pub affected: bool,
+    /// What the scenario that is being played has noted for the table of causes.
+    pub rows: Rows,
 }
 
 /// This scenario cannot be played here, and the kernel or the machine is why.

@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 
 use super::bench::Bench;
-use super::changed::{self, Case, Expected};
+use super::changed::{self, Case};
+use super::provoked::{Expected, Provocation};
 use super::stage::{Stage, unlocked};
 use crate::broker::Broker;
 use crate::socket::ListenOptions;
@@ -19,127 +20,176 @@ pub fn play(bench: &Bench) -> Result<String> {
 }
 
 fn cases(bench: &Bench) -> Result<Vec<Case>> {
-    // Where it changes the window clamp: up to 6.5.
-    let by_rcvlowat = |cause| {
-        if bench.rcvlowat_sets_clamp()? {
-            Ok::<_, anyhow::Error>(Expected::Mismatch(cause))
-        } else {
-            Ok(Expected::Ok)
-        }
-    };
-    let set_rcvbuf: &[_] = if bench.rcvbuf_sets_clamp()? {
-        &["rcvbuf", "rcvbuf_locked", "window_clamp"]
-    } else {
-        &["rcvbuf", "rcvbuf_locked"]
-    };
-    let kafka = ListenOptions::default();
+    let mut cases = of_rcvbuf(bench)?;
+    cases.extend(of_clamp());
+    cases.extend(of_rcvlowat(bench)?);
+    cases.extend(of_another(bench)?);
+    Ok(cases)
+}
+
+/// Its receive buffer.
+fn of_rcvbuf(bench: &Bench) -> Result<Vec<Case>> {
+    let set = Provocation::mismatch("rcvbuf_changed", "SO_RCVBUF set on the listener");
     Ok(vec![
         Case::new(
-            "SO_RCVBUF",
-            |stage| stage.broker.set_receive_buffer(RCVBUF),
-            // It is ignored.
             if bench.affected {
-                Expected::Ok
+                set.here(Expected::Ok, "this kernel's cookie path ignores SO_RCVBUF")
             } else {
-                Expected::Mismatch("rcvbuf_changed")
+                set
             },
-            set_rcvbuf,
+            |stage| stage.broker.set_receive_buffer(RCVBUF),
+            if bench.rcvbuf_sets_clamp()? {
+                &["rcvbuf", "rcvbuf_locked", "window_clamp"]
+            } else {
+                &["rcvbuf", "rcvbuf_locked"]
+            },
         ),
         Case {
-            listen: kafka,
+            listen: ListenOptions::default(),
             // Ignored as well: the SYN+ACK's buffer would have done it.
             ..Case::new(
-                "SO_RCVBUF, to another that comes to the same",
+                Provocation::near_miss(
+                    "rcvbuf_changed",
+                    "SO_RCVBUF set to another value that comes to the same",
+                    ignored(bench),
+                ),
                 |stage| stage.broker.set_receive_buffer(RCVBUF + 4_096),
-                ignored(bench),
                 &["rcvbuf"],
             )
         },
         Case::new(
-            "TCP_WINDOW_CLAMP",
-            |stage| stage.broker.set_window_clamp(65_535),
-            Expected::Mismatch("window_clamp_changed"),
-            &["window_clamp"],
-        ),
-        Case::new(
-            "SO_RCVBUF, and a smaller TCP_WINDOW_CLAMP",
+            Provocation::near_miss(
+                "rcvbuf_changed",
+                "SO_RCVBUF set, and a smaller TCP_WINDOW_CLAMP",
+                Expected::Mismatch("window_clamp_changed"),
+            ),
             |stage| {
                 stage.broker.set_receive_buffer(RCVBUF)?;
                 stage.broker.set_window_clamp(65_535)
             },
-            Expected::Mismatch("window_clamp_changed"),
             &["rcvbuf", "rcvbuf_locked", "window_clamp"],
         ),
+    ])
+}
+
+/// Its window clamp.
+fn of_clamp() -> Vec<Case> {
+    vec![Case::new(
+        Provocation::mismatch(
+            "window_clamp_changed",
+            "TCP_WINDOW_CLAMP set on the listener",
+        ),
+        |stage| stage.broker.set_window_clamp(65_535),
+        &["window_clamp"],
+    )]
+}
+
+/// SO_RCVLOWAT, which changes receive buffer and window clamp up to 6.5.
+fn of_rcvlowat(bench: &Bench) -> Result<Vec<Case>> {
+    let raised = Provocation::mismatch("rcvlowat_changed", "SO_RCVLOWAT raised on the listener");
+    let back = Provocation::near_miss(
+        "rcvlowat_changed",
+        "SO_RCVLOWAT raised and lowered again",
+        Expected::Ok,
+    );
+    let [raised, back] = if bench.rcvlowat_sets_clamp()? {
+        [
+            raised,
+            back.unknown("nothing says any more what made the buffer so large"),
+        ]
+    } else {
+        [
+            raised.here(Expected::Ok, "from 6.6 on SO_RCVLOWAT changes no scale"),
+            back,
+        ]
+    };
+    Ok(vec![
         Case::new(
-            "SO_RCVLOWAT",
+            raised,
             |stage| stage.broker.set_receive_low_water(RCVLOWAT),
-            by_rcvlowat("rcvlowat_changed")?,
             &["rcvbuf", "rcvlowat", "window_clamp"],
         ),
         Case::new(
-            "SO_RCVLOWAT and back",
+            back,
             |stage| {
                 stage.broker.set_receive_low_water(RCVLOWAT)?;
                 stage.broker.set_receive_low_water(1)
             },
-            by_rcvlowat("unknown")?,
             &["rcvbuf", "window_clamp"],
         ),
+    ])
+}
+
+/// Another one in its place.
+fn of_another(bench: &Bench) -> Result<Vec<Case>> {
+    let kafka = ListenOptions::default();
+    let without_rcvbuf: &[_] = if bench.rcvbuf_sets_clamp()? {
+        &["listener", "rcvbuf", "rcvbuf_locked", "window_clamp"]
+    } else {
+        &["listener", "rcvbuf", "rcvbuf_locked"]
+    };
+    Ok(vec![
         Case {
             listen: kafka,
             ..Case::new(
-                "another listener, without SO_RCVBUF",
+                Provocation::mismatch(
+                    "listener_changed",
+                    "another listener on the port, without SO_RCVBUF",
+                ),
                 |stage| rebind(stage, &unlocked()),
-                Expected::Mismatch("listener_changed"),
-                if bench.rcvbuf_sets_clamp()? {
-                    &["listener", "rcvbuf", "rcvbuf_locked", "window_clamp"]
-                } else {
-                    &["listener", "rcvbuf", "rcvbuf_locked"]
-                },
+                without_rcvbuf,
             )
         },
         Case {
             listen: kafka,
             ..Case::new(
-                "another listener with the same SO_RCVBUF",
+                Provocation::near_miss(
+                    "listener_changed",
+                    "another listener on the port, with the same SO_RCVBUF",
+                    ignored(bench),
+                ),
                 |stage| rebind(stage, &ListenOptions::default()),
-                ignored(bench),
                 &["listener"],
             )
         },
         Case::new(
-            "another listener, and tcp_rmem",
+            Provocation::near_miss(
+                "listener_changed",
+                "another listener on the port, and `tcp_rmem` raised",
+                Expected::Mismatch("tcp_rmem_changed"),
+            ),
             |stage| {
                 rebind(stage, &unlocked())?;
                 stage.set_rmem(256 << 20)
             },
-            Expected::Mismatch("tcp_rmem_changed"),
             &["listener", "tcp_rmem_max"],
         ),
         Case {
-            listen: ListenOptions {
-                reuse_port: true,
-                ..kafka
-            },
+            listen: shared(kafka),
             ..Case::new(
-                "a sibling with SO_REUSEPORT, without SO_RCVBUF",
-                |stage| {
-                    let sibling = ListenOptions {
-                        reuse_port: true,
-                        ..unlocked()
-                    };
-                    stage.broker = Broker::start(&stage.server, &sibling)?;
-                    Ok(())
-                },
-                Expected::Mismatch("listener_changed"),
-                if bench.rcvbuf_sets_clamp()? {
-                    &["listener", "rcvbuf", "rcvbuf_locked", "window_clamp"]
-                } else {
-                    &["listener", "rcvbuf", "rcvbuf_locked"]
-                },
+                Provocation::mismatch(
+                    "listener_changed",
+                    "a sibling with SO_REUSEPORT takes over, without SO_RCVBUF",
+                ),
+                |stage| take_over(stage, &shared(unlocked())),
+                without_rcvbuf,
             )
         },
     ])
+}
+
+/// The same with SO_REUSEPORT.
+fn shared(options: ListenOptions) -> ListenOptions {
+    ListenOptions {
+        reuse_port: true,
+        ..options
+    }
+}
+
+/// Opens a listener beside the one that is there, which then closes.
+fn take_over(stage: &mut Stage, sibling: &ListenOptions) -> Result<()> {
+    stage.broker = Broker::start(&stage.server, sibling)?;
+    Ok(())
 }
 
 /// What comes of a receive buffer that was set before and after.

@@ -5,12 +5,16 @@ use std::cell::RefCell;
 use anyhow::Result;
 
 use super::bench::Bench;
-use super::changed::{self, Case, Expected};
+use super::changed::{self, Case};
+use super::provoked::{Expected, Provocation};
 use super::stage::Stage;
 use crate::net::{Changed, run};
 use crate::socket::ListenOptions;
 
 const RMEM_MAX: &str = "net/core/rmem_max";
+/// Why two changes have no cause.
+const EITHER: &str = "either leads there by itself";
+
 const ADV_WIN_SCALE: &str = "net/ipv4/tcp_adv_win_scale";
 
 pub fn play(bench: &Bench) -> Result<String> {
@@ -36,29 +40,46 @@ fn put_back() {
 }
 
 fn cases(bench: &Bench) -> Result<Vec<Case>> {
-    Ok(vec![
+    let mut cases = of_memory();
+    cases.extend(of_route());
+    cases.push(Case::new(
+        Provocation::mismatch("timestamps_disabled", "`tcp_timestamps` switched off"),
+        |stage| stage.server.set("net/ipv4/tcp_timestamps", "0"),
+        &["tcp_timestamps"],
+    ));
+    cases.push(adv_win_scale(bench)?);
+    Ok(cases)
+}
+
+/// How large receive buffers may get.
+fn of_memory() -> Vec<Case> {
+    vec![
         Case::new(
-            "tcp_rmem to the same power of two",
+            Provocation::near_miss(
+                "tcp_rmem_changed",
+                "`tcp_rmem` raised, to the same power of two",
+                Expected::Ok,
+            ),
             |stage| stage.set_rmem(20 << 20),
-            Expected::Ok,
             &[],
         ),
         Case::new(
-            "tcp_rmem",
+            Provocation::mismatch("tcp_rmem_changed", "`tcp_rmem` raised"),
             |stage| stage.set_rmem(256 << 20),
-            Expected::Mismatch("tcp_rmem_changed"),
             &["tcp_rmem_max"],
         ),
         Case::new(
-            "rmem_max, less than tcp_rmem",
+            Provocation::near_miss(
+                "rmem_max_changed",
+                "`rmem_max` raised, to less than `tcp_rmem`",
+                Expected::Ok,
+            ),
             |_| raise_rmem_max(8 << 20),
-            Expected::Ok,
             &[],
         ),
         Case::new(
-            "rmem_max",
+            Provocation::mismatch("rmem_max_changed", "`rmem_max` raised"),
             |_| raise_rmem_max(256 << 20),
-            Expected::Mismatch("rmem_max_changed"),
             &["rmem_max"],
         ),
         Case {
@@ -67,72 +88,81 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
                 Ok(())
             },
             ..Case::new(
-                "rmem_max and tcp_rmem to the same",
+                Provocation::near_miss(
+                    "rmem_max_changed",
+                    "`rmem_max` and `tcp_rmem` raised to the same",
+                    Expected::Ok,
+                )
+                .unknown(EITHER),
                 |stage| {
                     raise_rmem_max(256 << 20)?;
                     stage.set_rmem(256 << 20)
                 },
-                Expected::Mismatch("unknown"),
                 &["tcp_rmem_max"],
             )
         },
+    ]
+}
+
+/// The route to the peers.
+fn of_route() -> Vec<Case> {
+    vec![
         Case {
             before: |_| {
                 put_back();
                 Ok(())
             },
             ..Case::new(
-                "a window for the route",
+                Provocation::mismatch("route_window_changed", "`window` added to the route"),
                 |stage| route(stage, "window 65535"),
-                Expected::Mismatch("route_window_changed"),
                 &["route_window"],
             )
         },
         Case {
             before: |stage| route(stage, "window 65535"),
             ..Case::new(
-                "no window for the route any more",
+                Provocation::mismatch("route_window_changed", "`window` taken off the route"),
                 |stage| route(stage, ""),
-                Expected::Mismatch("route_window_changed"),
                 &["route_window"],
             )
         },
         Case::new(
-            "another metric of the route",
+            Provocation::near_miss(
+                "route_window_changed",
+                "`initrwnd` added to the route",
+                Expected::Ok,
+            ),
             |stage| route(stage, "initrwnd 20"),
-            Expected::Ok,
             &[],
         ),
-        Case::new(
-            "timestamps switched off",
-            |stage| stage.server.set("net/ipv4/tcp_timestamps", "0"),
-            Expected::Mismatch("timestamps_disabled"),
-            &["tcp_timestamps"],
-        ),
-        adv_win_scale(bench)?,
-    ])
+    ]
 }
 
 /// The scale of receive buffers, which counts where one was set, up to 6.5.
 fn adv_win_scale(bench: &Bench) -> Result<Case> {
-    let (expected, inputs): (_, &[_]) = match (bench.affected, bench.rcvlowat_sets_clamp()?) {
-        (true, _) => (
+    let lowered = Provocation::mismatch(
+        "tcp_adv_win_scale_changed",
+        "`tcp_adv_win_scale` lowered, with SO_RCVBUF set",
+    );
+    let what = if bench.affected {
+        lowered.here(
             Expected::Mismatch("cookie_ignored_rcvbuf"),
-            &["tcp_adv_win_scale"],
-        ),
-        (false, true) => (
-            Expected::Mismatch("tcp_adv_win_scale_changed"),
-            &["tcp_adv_win_scale"],
-        ),
-        (false, false) => (Expected::Ok, &[]),
+            "this kernel's cookie path ignores SO_RCVBUF",
+        )
+    } else if bench.rcvlowat_sets_clamp()? {
+        lowered
+    } else {
+        lowered.here(
+            Expected::Ok,
+            "from 6.6 on `tcp_adv_win_scale` has no effect",
+        )
     };
     Ok(Case {
         listen: ListenOptions::default(),
         ..Case::new(
-            "tcp_adv_win_scale",
+            what,
             |stage| stage.server.set(ADV_WIN_SCALE, "-2"),
-            expected,
-            inputs,
+            &["tcp_adv_win_scale"],
         )
     })
 }

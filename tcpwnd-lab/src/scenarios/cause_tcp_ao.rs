@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Result, bail, ensure};
 
 use super::bench::{Bench, Unsupported, compare};
+use super::provoked::{Expected, Provocation};
 use super::stage::{COOKIES, PORT, unlocked};
 use crate::ao;
 use crate::broker::Broker;
@@ -54,11 +55,18 @@ pub fn play(bench: &Bench) -> Result<String> {
     }
     agent.wait_handshakes(2)?;
     let report = agent.finish()?;
-    compare(&report, PORT, &accepted, &[])?;
     let normal = report.of(SocketAddr::new(Pair::CLIENT_V4, NORMAL))?;
-    normal.expect("ok", "normal", None)?;
+    bench.provoked(
+        &Provocation::near_miss("cookie_tcp_ao", "TCP-AO without a cookie", Expected::Ok)
+            .by("normal"),
+        normal,
+    )?;
     let by_cookie = report.of(SocketAddr::new(Pair::CLIENT_V4, BY_COOKIE))?;
-    by_cookie.expect("mismatch", "cookie", Some("cookie_tcp_ao"))?;
+    bench.provoked(
+        &Provocation::mismatch("cookie_tcp_ao", "TCP-AO, nothing changed"),
+        by_cookie,
+    )?;
+    compare(&report, PORT, &accepted, &[])?;
     ensure!(
         by_cookie.advertised() == normal.advertised() && by_cookie.used().is_none(),
         "reported was {by_cookie:?}"

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, compare};
+use super::provoked::{Expected, Provocation};
 use super::stage::{PORT, Stage, unlocked};
 use crate::agent::Report;
 use crate::broker::Accepted;
@@ -14,44 +15,31 @@ use crate::socket::ListenOptions;
 
 /// What is changed, and what must be said of it.
 pub struct Case {
-    /// For messages.
-    pub name: &'static str,
+    /// What it brings about, or looks like, and what must come of it in this kernel.
+    pub what: Provocation,
     /// How the listener is opened.
     pub listen: ListenOptions,
     /// Done before the SYN.
     pub before: fn(&Stage) -> Result<()>,
     /// Done between SYN+ACK and ACK.
     pub change: fn(&mut Stage) -> Result<()>,
-    /// What must come of it in this kernel.
-    pub expected: Expected,
     /// Names of the inputs that differ.
     pub inputs: &'static [&'static str],
-}
-
-/// What must come of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// Nothing: the same scale.
-    Ok,
-    /// A mismatch of this cause.
-    Mismatch(&'static str),
 }
 
 impl Case {
     /// A change after which a listener without SO_RCVBUF, to which nothing was done before, takes
     /// the ACK.
     pub fn new(
-        name: &'static str,
+        what: Provocation,
         change: fn(&mut Stage) -> Result<()>,
-        expected: Expected,
         inputs: &'static [&'static str],
     ) -> Self {
         Self {
-            name,
+            what,
             listen: unlocked(),
             before: nothing,
             change,
-            expected,
             inputs,
         }
     }
@@ -71,15 +59,24 @@ pub fn play(bench: &Bench, cases: &[Case]) -> Result<String> {
     let mut seen = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let accepted = make(case, number as u16 + 1);
-        seen.push(accepted.with_context(|| format!("case \"{}\"", case.name))?);
+        seen.push(accepted.with_context(|| format!("case \"{}\"", case.what.done))?);
     }
     agent.wait_handshakes(cases.len())?;
     let report = agent.finish()?;
+    // All of them first: one that is wrong keeps no other's row out of the table.
+    let checked: Vec<_> = cases
+        .iter()
+        .zip(&seen)
+        .map(|(case, accepted)| {
+            let checked = check(bench, case, &report, accepted);
+            checked.with_context(|| format!("case \"{}\"", case.what.done))
+        })
+        .collect();
+    checked.into_iter().collect::<Result<()>>()?;
     compare(&report, PORT, &seen, &[])?;
     let mut said = String::new();
-    for (case, accepted) in cases.iter().zip(&seen) {
-        check(case, &report, accepted).with_context(|| format!("case \"{}\"", case.name))?;
-        if let Expected::Mismatch(cause) = case.expected {
+    for case in cases {
+        if let Some(cause) = case.what.expected.cause() {
             write!(said, "{}{cause}", if said.is_empty() { "" } else { ", " })?;
         }
     }
@@ -102,23 +99,21 @@ fn make(case: &Case, number: u16) -> Result<Accepted> {
     stage.broker.wait_accepted_from(local)
 }
 
-fn check(case: &Case, report: &Report, accepted: &Accepted) -> Result<()> {
+fn check(bench: &Bench, case: &Case, report: &Report, accepted: &Accepted) -> Result<()> {
     let handshake = report.of(accepted.peer)?;
-    match case.expected {
-        Expected::Ok => handshake.expect("ok", "cookie", None)?,
-        Expected::Mismatch(cause) => {
-            handshake.expect("mismatch", "cookie", Some(cause))?;
-            // It is read now and then: whether it is among what differed without being the cause
-            // depends on the moment.
-            let matters = |name: &&str| *name != "rmem_max" || case.inputs.contains(name);
-            let names = handshake.inputs.keys().map(String::as_str);
-            let names: Vec<_> = names.filter(matters).collect();
-            ensure!(
-                names == case.inputs,
-                "{:?} differ, but reported was {handshake:?}",
-                case.inputs
-            );
-        }
+    bench.provoked(&case.what, handshake)?;
+    if case.what.expected == Expected::Ok {
+        return Ok(());
     }
+    // It is read now and then: whether it is among what differed without being the cause depends
+    // on the moment.
+    let matters = |name: &&str| *name != "rmem_max" || case.inputs.contains(name);
+    let names = handshake.inputs.keys().map(String::as_str);
+    let names: Vec<_> = names.filter(matters).collect();
+    ensure!(
+        names == case.inputs,
+        "{:?} differ, but reported was {handshake:?}",
+        case.inputs
+    );
     Ok(())
 }

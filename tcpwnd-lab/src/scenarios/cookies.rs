@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::bench::Bench;
 use super::ordinary::{Visited, visit_all};
+use super::provoked::{Expected, Provocation};
 use super::stage::COOKIES;
 use crate::findings::Listener;
 use crate::net::{Pair, PairOptions};
@@ -57,16 +58,16 @@ pub fn play(bench: &Bench) -> Result<String> {
     } else {
         format!("; {late} opened once more by a late ACK")
     };
+    let ordinary = Provocation::mismatch(
+        "cookie_ignored_rcvbuf",
+        "Kafka's SO_RCVBUF, nothing changed",
+    );
     if !bench.affected {
-        report.expect_all(3 * EACH, "ok", "cookie", None)?;
+        let heeded = "this kernel's cookie path heeds SO_RCVBUF";
+        bench.provoked_all(&ordinary.here(Expected::Ok, heeded), 3 * EACH, &report)?;
         return Ok(format!("{} ok, path cookie{late}", report.summary.ok));
     }
-    report.expect_all(
-        3 * EACH,
-        "mismatch",
-        "cookie",
-        Some("cookie_ignored_rcvbuf"),
-    )?;
+    bench.provoked_all(&ordinary, 3 * EACH, &report)?;
     for handshake in &report.handshakes {
         let receive = handshake.receive.as_ref();
         ensure!(

@@ -23,6 +23,7 @@ mod odd;
 mod older_cookie;
 mod open_now;
 mod ordinary;
+mod provoked;
 mod rcvbuf_raised;
 mod reconnect;
 mod restart_gate;
@@ -42,6 +43,7 @@ mod without_cookies;
 
 pub use bench::{Bench, Unsupported};
 pub use open_now::free_address;
+pub use provoked::Rows;
 pub use run::{Format, run};
 
 use anyhow::Result;
@@ -64,6 +66,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// How often it runs.
     pub depth: Depth,
+    /// Whether it provokes causes, for the table of them.
+    pub causes: bool,
     /// Plays it, and returns what was seen, in one line.
     pub play: fn(&Bench) -> Result<String>,
 }
@@ -77,6 +81,7 @@ const fn gate(
         name,
         about,
         depth: Depth::Gate,
+        causes: false,
         play,
     }
 }
@@ -90,7 +95,18 @@ const fn full(
         name,
         about,
         depth: Depth::Full,
+        causes: false,
         play,
+    }
+}
+
+impl Scenario {
+    /// The same as one that provokes causes.
+    const fn of_causes(self) -> Self {
+        Self {
+            causes: true,
+            ..self
+        }
     }
 }
 
@@ -115,72 +131,86 @@ pub const ALL: &[Scenario] = &[
         "cookies",
         "the same by cookie: ok; 1 to 7 on the affected kernel",
         cookies::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "rcvbuf_raised",
         "SO_RCVBUF raised before the cookie's ACK: mismatch",
         rcvbuf_raised::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "rmem_lowered",
         "tcp_rmem lowered before the cookie's ACK: overrun",
         rmem_lowered::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "cause_settings",
         "a setting or route changed before the cookie's ACK: each is named, two at once are not",
         cause_settings::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "cause_listener",
         "a listener's options changed, or another took over: each is named, and nothing else",
         cause_listener::play,
-    ),
+    )
+    .of_causes(),
     full(
         "cause_tcp_ao",
         "TCP-AO with cookies: named, and not taken for stripped timestamps",
         cause_tcp_ao::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "without_cookies",
         "the same two changes without cookies: ok",
         without_cookies::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "cookie_without_timestamps",
         "a cookie for a client without timestamps: scale lost",
         scale_lost::cookie_without_timestamps,
-    ),
+    )
+    .of_causes(),
     gate(
         "peer_without_scale",
         "the client offers no window scale: scale lost",
         scale_lost::peer_without_scale,
-    ),
+    )
+    .of_causes(),
     gate(
         "scaling_disabled",
         "window scaling is off on this host: scale lost",
         scale_lost::scaling_disabled,
-    ),
+    )
+    .of_causes(),
     gate(
         "timestamps_stripped",
         "the ACK of a cookie lost its timestamps: mismatch in both directions",
         timestamps_stripped::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "two_synacks",
         "two SYN+ACKs that differ: the ACK's timestamp decides, else unverified",
         two_synacks::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "older_cookie",
         "the ACK answers a SYN+ACK before the last one",
         older_cookie::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "started_late",
         "tracing begins between SYN+ACK and ACK: unverified",
         started_late::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "map_lookups",
         "others' map lookups and scrapes: nothing is lost uncounted",
@@ -205,7 +235,8 @@ pub const ALL: &[Scenario] = &[
         "odd",
         "handshakes that go another way: no finding, none twice",
         odd::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "fast_open_closed",
         "2,000 Fast Open connections closed before the ACK: none twice",

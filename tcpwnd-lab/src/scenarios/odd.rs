@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 
 use super::bench::Bench;
+use super::provoked::{Expected, Provocation};
 use super::stage::{Stage, unlocked};
 use crate::findings::Handshake;
 use crate::packet::{Options, Segment, flag};
@@ -40,14 +41,27 @@ pub fn play(bench: &Bench) -> Result<String> {
         report.handshakes
     );
     report.of(ordinary.local())?.expect("ok", "normal", None)?;
-    report.of(confirmed)?.expect("ok", "fast_open", None)?;
-    never_established(report.of(reset)?, "died")?;
-    never_established(report.of(closed)?, "closed_early")?;
+    let near = Provocation::near_miss(
+        "not_established",
+        "a Fast Open client that repeats its SYN",
+        Expected::Ok,
+    );
+    bench.provoked(&near.by("fast_open"), report.of(confirmed)?)?;
+    let done = "a Fast Open client that resets";
+    never_established(bench, done, report.of(reset)?, "died")?;
+    let done = "a Fast Open connection that the server closes before the ACK";
+    never_established(bench, done, report.of(closed)?, "closed_early")?;
     Ok("2 ok, 2 not established, nothing of the others".to_owned())
 }
 
-fn never_established(handshake: &Handshake, outcome: &str) -> Result<()> {
-    handshake.expect("unverified", "fast_open", Some("not_established"))?;
+fn never_established(
+    bench: &Bench,
+    done: &'static str,
+    handshake: &Handshake,
+    outcome: &str,
+) -> Result<()> {
+    let what = Provocation::unverified("not_established", done);
+    bench.provoked(&what.by("fast_open"), handshake)?;
     ensure!(handshake.outcome == outcome, "not {outcome}: {handshake:?}");
     Ok(())
 }

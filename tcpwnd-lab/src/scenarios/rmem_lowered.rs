@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 
 use super::bench::{Bench, compare};
+use super::provoked::Provocation;
 use super::stage::{PORT, Rmem, Stage};
 
 pub fn play(bench: &Bench) -> Result<String> {
@@ -17,7 +18,8 @@ pub fn play(bench: &Bench) -> Result<String> {
     let accepted = stage.broker.wait_accepted(1)?;
     agent.wait_handshakes(1)?;
     let report = agent.finish()?;
-    report.expect_all(1, "mismatch", "cookie", Some("tcp_rmem_changed"))?;
+    let lowered = Provocation::mismatch("tcp_rmem_changed", "`tcp_rmem` lowered");
+    bench.provoked_all(&lowered, 1, &report)?;
     compare(&report, PORT, &accepted, &[])?;
     let finding = report.of(peer.local())?;
     let receive = finding.receive.as_ref();

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
+use super::provoked::Row;
 use super::{ALL, Bench, Scenario, Unsupported};
 
 /// How results are printed.
@@ -33,6 +34,9 @@ struct Verdict<'a> {
     outcome: Outcome,
     seconds: f64,
     detail: String,
+    /// What was done on purpose, and what was reported of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    provoked: Vec<Row>,
 }
 
 /// Plays the scenarios with these names in the table's order, and returns whether none failed.
@@ -73,7 +77,13 @@ fn play<'a>(scenario: &'a Scenario, bench: &'a Bench) -> Verdict<'a> {
     // A failed scenario must not keep the others from being played; what it made is gone.
     let played = catch_unwind(AssertUnwindSafe(|| (scenario.play)(bench)))
         .unwrap_or_else(|_| Err(anyhow!("panicked; the message is on standard error")));
+    let provoked = bench.rows.take();
     let (outcome, detail) = match played {
+        // Else the table would lack them where only such scenarios are played.
+        Ok(_) if provoked.is_empty() == scenario.causes => (
+            Outcome::Failed,
+            format!("{} rows for the table of causes", provoked.len()),
+        ),
         Ok(detail) => (Outcome::Passed, detail),
         Err(error) if error.is::<Unsupported>() => (Outcome::Unsupported, error.to_string()),
         Err(error) => (Outcome::Failed, format!("{error:#}")),
@@ -84,5 +94,6 @@ fn play<'a>(scenario: &'a Scenario, bench: &'a Bench) -> Verdict<'a> {
         outcome,
         seconds: (start.elapsed().as_secs_f64() * 10.0).round() / 10.0,
         detail,
+        provoked,
     }
 }

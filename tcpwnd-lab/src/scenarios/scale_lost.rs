@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 
 use super::bench::{Bench, compare};
+use super::provoked::Provocation;
 use super::stage::{COOKIES, PORT, Stage, unlocked};
 use crate::peer::Offer;
 
@@ -13,7 +14,11 @@ pub fn cookie_without_timestamps(bench: &Bench) -> Result<String> {
         timestamps: false,
         ..Offer::default()
     };
-    lost(bench, COOKIES, offer, "cookie", "cookie_without_timestamps")
+    let what = Provocation::scale_lost(
+        "cookie_without_timestamps",
+        "a cookie for a client without timestamps",
+    );
+    lost(bench, COOKIES, offer, &what)
 }
 
 /// The client offers no window scale.
@@ -22,28 +27,29 @@ pub fn peer_without_scale(bench: &Bench) -> Result<String> {
         window_scale: None,
         ..Offer::default()
     };
-    lost(bench, &[], offer.clone(), "normal", "peer_did_not_offer")?;
-    lost(bench, COOKIES, offer, "cookie", "peer_did_not_offer")
+    let what = |done| Provocation::scale_lost("peer_did_not_offer", done);
+    let normal = what("a client that offers no window scale, without a cookie");
+    lost(bench, &[], offer.clone(), &normal.by("normal"))?;
+    lost(
+        bench,
+        COOKIES,
+        offer,
+        &what("a client that offers no window scale"),
+    )
 }
 
 /// Window scaling is switched off on this host.
 pub fn scaling_disabled(bench: &Bench) -> Result<String> {
     let settings = [("net/ipv4/tcp_window_scaling", "0")];
-    lost(
-        bench,
-        &settings,
-        Offer::default(),
-        "normal",
-        "disabled_here",
-    )
+    let what = Provocation::scale_lost("disabled_here", "`tcp_window_scaling` is 0");
+    lost(bench, &settings, Offer::default(), &what.by("normal"))
 }
 
 fn lost(
     bench: &Bench,
     settings: &[(&str, &str)],
     offer: Offer,
-    path: &str,
-    cause: &str,
+    what: &Provocation,
 ) -> Result<String> {
     let stage = Stage::new(&unlocked(), settings)?;
     let mut agent = bench.trace()?;
@@ -56,12 +62,12 @@ fn lost(
     let accepted = stage.broker.wait_accepted(1)?;
     agent.wait_handshakes(1)?;
     let report = agent.finish()?;
-    report.expect_all(1, "scale_lost", path, Some(cause))?;
+    bench.provoked_all(what, 1, &report)?;
     compare(&report, PORT, &accepted, &[])?;
     let finding = report.of(peer.local())?;
     ensure!(
         finding.advertised().is_none(),
         "reported was a scale: {finding:?}"
     );
-    Ok(format!("scale_lost, {cause}"))
+    Ok(format!("scale_lost: {}", what.done))
 }

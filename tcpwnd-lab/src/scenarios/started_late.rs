@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::bench::Bench;
+use super::provoked::Provocation;
 use super::stage::{Stage, unlocked};
 use crate::agent::Agent;
 use crate::packet::{Segment, flag};
@@ -21,30 +22,21 @@ pub fn play(bench: &Bench) -> Result<String> {
     let synack = peer.synack()?;
     let agent = bench.trace()?;
     peer.ack(&synack)?;
-    judge(&stage, agent)?;
+    let what = |done| Provocation::unverified("before_start", done);
+    judge(bench, &stage, agent, &what("tracing begins before the ACK"))?;
 
     let stage = Stage::new(&unlocked(), &[])?;
     let mut peer = stage.peer(2);
     let agent = start_in_a_pause(bench, &stage, &mut peer)?;
-    judge(&stage, agent)?;
+    let normal = what("tracing begins before the ACK, without a cookie");
+    judge(bench, &stage, agent, &normal)?;
     Ok("unverified, before_start, with and without a cookie".to_owned())
 }
 
-fn judge(stage: &Stage, mut agent: Agent) -> Result<()> {
+fn judge(bench: &Bench, stage: &Stage, mut agent: Agent, what: &Provocation) -> Result<()> {
     stage.broker.wait_accepted(1)?;
     agent.wait_handshakes(1)?;
-    let report = agent.finish()?;
-    ensure!(
-        report.handshakes.len() == 1,
-        "not one handshake: {:?}",
-        report.handshakes
-    );
-    let handshake = &report.handshakes[0];
-    ensure!(
-        handshake.verdict == "unverified" && handshake.cause.as_deref() == Some("before_start"),
-        "nobody can know this one, but reported was {handshake:?}"
-    );
-    Ok(())
+    bench.provoked_all(what, 1, &agent.finish()?)
 }
 
 /// Without cookies the kernel repeats the SYN+ACK 1, 3, 7, 15 and 31 s after the first: the agent

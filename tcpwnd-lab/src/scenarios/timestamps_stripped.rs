@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, compare};
+use super::provoked::Provocation;
 use super::stage::{PORT, Stage};
 use crate::broker;
 use crate::packet::Segment;
@@ -44,7 +45,11 @@ pub fn play(bench: &Bench) -> Result<String> {
     let report = agent.finish()?;
     report.of(sound.local())?.expect("ok", "cookie", None)?;
     let finding = report.of(stripped.local())?;
-    finding.expect("mismatch", "cookie", Some("cookie_timestamps_missing"))?;
+    let what = Provocation::mismatch(
+        "cookie_timestamps_missing",
+        "timestamps taken out of the ACK",
+    );
+    bench.provoked(&what, finding)?;
     compare(&report, PORT, &accepted, &[])?;
     let send = finding
         .send

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, compare};
+use super::provoked::{Expected, Provocation};
 use super::stage::{PORT, Rmem, Stage, unlocked};
 use crate::packet::Segment;
 use crate::peer::Peer;
@@ -39,11 +40,17 @@ fn decided(bench: &Bench, taken: usize) -> Result<()> {
     compare(&report, PORT, &accepted, &[])?;
     let handshake = report.of(peer.local())?;
     // The socket was made with the setting as it was for the second.
-    if taken == 1 {
-        handshake.expect("mismatch", "cookie", Some("tcp_rmem_changed"))?;
+    let (done, expected) = if taken == 1 {
+        let changed = Expected::Mismatch("tcp_rmem_changed");
+        ("two SYN+ACKs that differ, the first one echoed", changed)
     } else {
-        handshake.expect("ok", "cookie", None)?;
-    }
+        (
+            "two SYN+ACKs that differ, the second one echoed",
+            Expected::Ok,
+        )
+    };
+    let what = Provocation::near_miss("two_synacks", done, expected);
+    bench.provoked(&what, handshake)?;
     let told = if taken == 1 { &first } else { &second }
         .options
         .window_scale;
@@ -73,9 +80,11 @@ fn undecided(bench: &Bench) -> Result<()> {
     peer.ack(&synack)?;
     stage.broker.wait_accepted(1)?;
     agent.wait_handshakes(1)?;
-    agent
-        .finish()?
-        .expect_all(1, "unverified", "cookie", Some("two_synacks"))
+    let what = Provocation::unverified(
+        "two_synacks",
+        "two SYN+ACKs that differ, with the same timestamp",
+    );
+    bench.provoked_all(&what.by("cookie"), 1, &agent.finish()?)
 }
 
 /// Without cookies the second SYN+ACK repeats the first.
@@ -95,7 +104,12 @@ fn normal(bench: &Bench) -> Result<()> {
     peer.ack(&second)?;
     stage.broker.wait_accepted(1)?;
     agent.wait_handshakes(1)?;
-    agent.finish()?.expect_all(1, "ok", "normal", None)
+    let what = Provocation::near_miss(
+        "two_synacks",
+        "`tcp_rmem` changed between two SYN+ACKs, without a cookie",
+        Expected::Ok,
+    );
+    bench.provoked_all(&what.by("normal"), 1, &agent.finish()?)
 }
 
 /// Two SYNs, at least `apart`, with `tcp_rmem[2]` lowered in between; returns their SYN+ACKs.

@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 
 use super::bench::{Bench, compare};
+use super::provoked::{Expected, Provocation};
 use super::stage::{PORT, Rmem, Stage, unlocked};
 
 pub fn play(bench: &Bench) -> Result<String> {
@@ -24,6 +25,21 @@ pub fn play(bench: &Bench) -> Result<String> {
     agent.wait_handshakes(3)?;
     let report = agent.finish()?;
     report.expect_all(3, "ok", "normal", None)?;
+    for (peer, cause, done) in [
+        (
+            &peers[1],
+            "tcp_rmem_changed",
+            "`tcp_rmem` lowered, without a cookie",
+        ),
+        (
+            &peers[2],
+            "rcvbuf_changed",
+            "SO_RCVBUF raised, without a cookie",
+        ),
+    ] {
+        let what = Provocation::near_miss(cause, done, Expected::Ok).by("normal");
+        bench.provoked(&what, report.of(peer.local())?)?;
+    }
     compare(&report, PORT, &accepted, &[])?;
     for (peer, synack) in peers.iter().zip(&synacks) {
         ensure!(
