@@ -16,7 +16,7 @@ use crate::setup::{self, Missing};
 use crate::unit_tests;
 use crate::vm::agent_tests;
 use crate::vm::results::{Results, Tally};
-use crate::vm::test::{Caps, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
+use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
 
 /// The kernels on which the gate runs everything: the oldest, with the bug, and the newest.
 const GATE_KERNELS: [&str; 2] = ["5.10-affected", "newest"];
@@ -130,12 +130,11 @@ fn runs(full: bool) -> Vec<Run> {
             kernel,
             mechanism,
             caps,
-            scenarios: if every {
-                Vec::new()
-            } else {
-                vec![SMOKE.to_owned()]
+            choice: match (every, full) {
+                (true, false) => Choice::Gate,
+                (true, true) => Choice::Full,
+                (false, _) => Choice::Named(vec![SMOKE.to_owned()]),
             },
-            full,
         };
         runs.push(run(Mechanism::Fentry, Caps::All));
         if full {
@@ -147,7 +146,7 @@ fn runs(full: bool) -> Vec<Run> {
         }
     }
     // The long ones first: two run at a time.
-    runs.sort_by_key(|run| !run.scenarios.is_empty());
+    runs.sort_by_key(|run| matches!(run.choice, Choice::Named(_)));
     runs
 }
 
@@ -155,18 +154,14 @@ fn runs(full: bool) -> Vec<Run> {
 mod tests {
     use super::runs;
     use crate::kernels::TABLE;
+    use crate::vm::test::Choice;
 
     #[test]
     fn the_gate_leaves_no_kernel_out() {
         assert_eq!(runs(false).len(), TABLE.len());
         assert_eq!(runs(true).len(), 3 * TABLE.len() - 1);
-        assert!(runs(true).iter().all(|run| run.scenarios.is_empty()));
-        assert_eq!(
-            runs(false)
-                .iter()
-                .filter(|run| run.scenarios.is_empty())
-                .count(),
-            2
-        );
+        let of = |full, choice| runs(full).iter().filter(|run| run.choice == choice).count();
+        assert_eq!(of(true, Choice::Full), runs(true).len());
+        assert_eq!(of(false, Choice::Gate), 2);
     }
 }

@@ -97,10 +97,46 @@ pub struct Run {
     pub mechanism: Mechanism,
     /// The capabilities.
     pub caps: Caps,
-    /// The scenarios; empty: all.
-    pub scenarios: Vec<String>,
-    /// Whether "all" includes those that are only for the full matrix.
-    pub full: bool,
+    /// The scenarios.
+    pub choice: Choice,
+}
+
+/// Which scenarios run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// All that run with every test.
+    Gate,
+    /// Those, and the ones that only run with the full matrix.
+    Full,
+    /// These.
+    Named(Vec<String>),
+}
+
+impl Choice {
+    /// Those that were named, if any were.
+    fn named(&self) -> &[String] {
+        match self {
+            Self::Gate | Self::Full => &[],
+            Self::Named(names) => names,
+        }
+    }
+
+    /// Whether this scenario can be among them.
+    fn may_have(&self, scenario: &str) -> bool {
+        match self {
+            Self::Gate | Self::Full => true,
+            Self::Named(names) => names.iter().any(|name| name == scenario),
+        }
+    }
+
+    /// As the laboratory's command line has it.
+    fn arguments(&self) -> Vec<&str> {
+        match self {
+            Self::Gate => Vec::new(),
+            Self::Full => vec!["--full"],
+            Self::Named(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
 }
 
 impl Run {
@@ -127,6 +163,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let missing = setup::ensure(kernels, false)?;
     let binaries = build::run()?;
+    let choice = match (options.scenarios.is_empty(), options.full) {
+        (false, _) => Choice::Named(options.scenarios.clone()),
+        (true, false) => Choice::Gate,
+        (true, true) => Choice::Full,
+    };
     let mut runs = Vec::new();
     for kernel in kernels {
         for mechanism in &options.mechanisms {
@@ -134,8 +175,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 kernel,
                 mechanism: *mechanism,
                 caps: *caps,
-                scenarios: options.scenarios.clone(),
-                full: options.full,
+                choice: choice.clone(),
             }));
         }
     }
@@ -167,9 +207,7 @@ pub fn run_all(
 ) -> Results {
     let is_missing = |run: &Run| missing.iter().any(|missing| missing.kernel == run.kernel);
     let runs: Vec<Run> = runs.into_iter().filter(|run| !is_missing(run)).collect();
-    let wants_jvm = |run: &Run| {
-        run.scenarios.is_empty() || run.scenarios.iter().any(|name| name == jvm::SCENARIO)
-    };
+    let wants_jvm = |run: &Run| run.choice.may_have(jvm::SCENARIO);
     let any = runs.iter().any(wants_jvm);
     let jvm = any.then(java_runtime).flatten();
     let rows = side_by_side(runs, |run| {
@@ -200,8 +238,7 @@ fn java_runtime() -> Option<Added> {
 fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -> Vec<Row> {
     let mut argv = vec!["tcpwnd-lab", "scenario", "run", "--json", "--mechanism"];
     argv.extend([run.mechanism.name(), "--caps", run.caps.name()]);
-    argv.extend(run.full.then_some("--full"));
-    argv.extend(run.scenarios.iter().map(String::as_str));
+    argv.extend(run.choice.arguments());
     let boot = Boot {
         kernel: run.kernel,
         binaries,
@@ -209,6 +246,6 @@ fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -
         timeout,
     };
     let label = format!("{} {}", run.kernel.name, run.variant());
-    let answers = ask(&boot, &argv, &run.scenarios, &label);
+    let answers = ask(&boot, &argv, run.choice.named(), &label);
     Row::of(run.kernel, &run.variant(), answers)
 }
