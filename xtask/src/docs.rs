@@ -3,10 +3,11 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::command;
 use crate::paths;
+use crate::vm::causes_table::CausesTable;
 use crate::vm::results::Tally;
 
 /// A part of a document that a command writes, between two lines that are comments.
@@ -22,6 +23,12 @@ const MATRIX: Part = Part {
     end: "<!-- end of matrix -->",
 };
 
+const CAUSES: Part = Part {
+    file: "docs/detection.md",
+    begin: "<!-- causes: written by the command that it names -->",
+    end: "<!-- end of causes -->",
+};
+
 const DEMO: Part = Part {
     file: "README.md",
     begin: "<!-- demo: written by cargo xtask demo --write -->",
@@ -34,13 +41,52 @@ const DEMO: Part = Part {
 ///
 /// When the file or its markers are not there, or it cannot be written.
 pub fn write_matrix(matrix: &str, tally: Tally) -> anyhow::Result<()> {
+    MATRIX.write(&format!("{}: {tally}.\n\n{matrix}", stamp()?))
+}
+
+/// Writes the table of causes with its date and command between the markers of docs/detection.md.
+///
+/// # Errors
+///
+/// As [`write_matrix`].
+pub fn write_causes(table: &CausesTable) -> anyhow::Result<()> {
+    let CausesTable { text, cells, .. } = table;
+    CAUSES.write(&format!("{}; cells: {cells}.\n\n{text}", stamp()?))
+}
+
+/// When, and by which command.
+fn stamp() -> anyhow::Result<String> {
     let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let typed: Vec<_> = std::env::args().skip(1).collect();
-    MATRIX.write(&format!(
-        "Written on {} by `cargo xtask {}`: {tally}.\n\n{matrix}",
-        date.trim(),
-        typed.join(" "),
+    let command = typed.join(" ");
+    Ok(format!(
+        "Written on {} by `cargo xtask {command}`",
+        date.trim()
     ))
+}
+
+/// The causes that docs/detection.md has under "Causes", in its order.
+///
+/// # Errors
+///
+/// When the file is not there, or has none.
+pub fn causes() -> anyhow::Result<Vec<String>> {
+    let path = paths::workspace().join(CAUSES.file);
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", CAUSES.file))?;
+    let causes = causes_in(&text);
+    ensure!(!causes.is_empty(), "{} has no table of causes", CAUSES.file);
+    Ok(causes)
+}
+
+/// The first column of the tables under the heading, without those of other headings.
+fn causes_in(text: &str) -> Vec<String> {
+    let lines = text.lines().skip_while(|line| *line != "## Causes").skip(1);
+    let lines = lines.take_while(|line| !line.starts_with("## "));
+    let first = |line: &str| {
+        let (cause, _) = line.strip_prefix("| `")?.split_once('`')?;
+        Some(cause.to_owned())
+    };
+    lines.filter_map(first).collect()
 }
 
 /// Writes what a demo printed between the markers of the README.
@@ -73,7 +119,19 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
-    use super::MATRIX;
+    use super::{MATRIX, causes, causes_in};
+
+    #[test]
+    fn causes_are_what_the_document_has_under_that_heading() {
+        let text = "| `a` | x |\n## Causes\n| cause | x |\n|---|---|\n| `b` | `c` |\n### Others\n\
+                    | `d` | x |\n## More\n| `e` | x |\n";
+        assert_eq!(causes_in(text), ["b", "d"]);
+        // The document itself still has them so.
+        let causes = causes().unwrap();
+        for cause in ["cookie_ignored_rcvbuf", "disabled_here"] {
+            assert!(causes.iter().any(|known| known == cause), "{causes:?}");
+        }
+    }
 
     #[test]
     fn only_what_is_between_the_markers_changes() {

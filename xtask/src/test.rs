@@ -15,6 +15,7 @@ use crate::lint;
 use crate::setup::{self, Missing};
 use crate::unit_tests;
 use crate::vm::agent_tests;
+use crate::vm::causes_table::CausesTable;
 use crate::vm::results::{Results, Tally};
 use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
 
@@ -31,7 +32,8 @@ const FULL_TIMEOUT: u64 = 5400;
 #[derive(Args)]
 pub struct Options {
     /// Everything on every kernel, the scenarios with either mechanism and with the service's
-    /// capabilities alone; writes the matrix to docs/kernels.md
+    /// capabilities alone; writes the matrix to docs/kernels.md, and what was reported of each cause
+    /// to docs/detection.md
     #[arg(long)]
     full: bool,
 }
@@ -74,6 +76,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     if options.full {
         docs::write_matrix(&matrix, of_vms)?;
+        tally.add(write_causes(&scenarios)?);
     }
     eprintln!("took {} s", begin.elapsed().as_secs());
     println!("{tally}");
@@ -82,6 +85,19 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Writes the table of causes, and counts what is wrong about it beside the scenarios themselves:
+/// documented causes that it lacks.
+fn write_causes(scenarios: &Results) -> anyhow::Result<Tally> {
+    let table = CausesTable::of(scenarios, &docs::causes()?);
+    docs::write_causes(&table)?;
+    let mut tally = Tally::default();
+    for gap in &table.gaps {
+        eprintln!("FAILED: {gap}");
+        tally.count(false);
+    }
+    Ok(tally)
 }
 
 /// Says what is done and how long it took.

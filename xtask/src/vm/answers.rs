@@ -62,6 +62,7 @@ fn failure(scenario: &str, detail: &str) -> Answer {
         outcome: Outcome::Failed,
         seconds: 0.0,
         detail: detail.to_owned(),
+        provoked: Vec::new(),
     }
 }
 
@@ -93,6 +94,7 @@ impl Lines {
             outcome,
             seconds,
             detail,
+            ..
         } = &answer;
         let word = format!("{outcome:?}").to_lowercase();
         eprintln!("{label:<28} {scenario:<32} {word:<11} {seconds:6.1} s  {detail}");

@@ -3,12 +3,15 @@
 
 pub mod agent_tests;
 mod answers;
+mod causes;
+pub mod causes_table;
 mod cpio;
 pub mod exec;
 mod initramfs;
 pub mod job;
 mod klog;
 mod modules;
+mod provoked;
 mod qemu;
 pub mod results;
 mod side_by_side;
@@ -26,6 +29,8 @@ pub enum Task {
     Exec(exec::Options),
     /// Run scenarios on kernels and print the matrix
     Test(test::Options),
+    /// Provoke every cause on kernels and print what was reported
+    Causes(causes::Options),
     /// Run the agent's unit tests that want a kernel with probes
     AgentTests(agent_tests::Options),
     /// An interactive shell in a VM
@@ -41,6 +46,7 @@ pub fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Exec(options) => exec::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Causes(options) => causes::run(&options),
         Task::AgentTests(options) => agent_tests::run(&options),
         Task::Shell(options) => exec::shell(&options),
     }

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use super::provoked::Provoked;
 use crate::kernels::{Kernel, TABLE};
 use crate::setup::Missing;
 
@@ -32,6 +33,9 @@ pub struct Answer {
     /// What failed or is lacking; empty when it passed.
     #[serde(default)]
     pub detail: String,
+    /// What was done on purpose, and what was reported of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provoked: Vec<Provoked>,
 }
 
 /// An answer, and where it was given.
@@ -225,17 +229,22 @@ impl Results {
         }
     }
 
-    fn notes(&self) -> String {
-        let mut text = String::new();
+    /// Each kernel that was run, and its version.
+    pub fn versions(&self) -> Vec<(&'static str, &str)> {
         let mut versions: Vec<_> = self
             .rows
             .iter()
-            .map(|row| (row.kernel, &row.version))
+            .map(|row| (row.kernel, row.version.as_str()))
             .collect();
         let place = |kernel| TABLE.iter().position(|row| row.name == kernel);
         versions.sort_by_key(|(kernel, _)| place(*kernel));
         versions.dedup();
-        for (kernel, version) in versions {
+        versions
+    }
+
+    fn notes(&self) -> String {
+        let mut text = String::new();
+        for (kernel, version) in self.versions() {
             let _ = write!(text, "\n- {kernel}: {version}");
         }
         for missing in &self.not_tested {
@@ -301,6 +310,7 @@ mod tests {
                 outcome,
                 seconds: 1.0,
                 detail: "why".to_owned(),
+                provoked: Vec::new(),
             },
         }
     }

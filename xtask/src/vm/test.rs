@@ -108,6 +108,8 @@ pub enum Choice {
     Gate,
     /// Those, and the ones that only run with the full matrix.
     Full,
+    /// Those that provoke causes.
+    Causes,
     /// These.
     Named(Vec<String>),
 }
@@ -116,7 +118,7 @@ impl Choice {
     /// Those that were named, if any were.
     fn named(&self) -> &[String] {
         match self {
-            Self::Gate | Self::Full => &[],
+            Self::Gate | Self::Full | Self::Causes => &[],
             Self::Named(names) => names,
         }
     }
@@ -125,6 +127,8 @@ impl Choice {
     fn may_have(&self, scenario: &str) -> bool {
         match self {
             Self::Gate | Self::Full => true,
+            // None of them wants what this is asked for.
+            Self::Causes => false,
             Self::Named(names) => names.iter().any(|name| name == scenario),
         }
     }
@@ -134,6 +138,7 @@ impl Choice {
         match self {
             Self::Gate => Vec::new(),
             Self::Full => vec!["--full"],
+            Self::Causes => vec!["--causes"],
             Self::Named(names) => names.iter().map(String::as_str).collect(),
         }
     }
