@@ -172,12 +172,15 @@ impl Broker {
     /// When it does not come.
     pub fn wait_accepted_from(&self, peer: SocketAddr) -> Result<Accepted> {
         wait::until(wait::PATIENCE, &format!("a connection from {peer}"), || {
-            Ok(self
-                .accepted()
-                .into_iter()
-                .rev()
-                .find(|accepted| accepted.peer == peer))
+            Ok(self.accepted_from(peer))
         })
+    }
+
+    /// The last connection from `peer` that has been accepted so far.
+    #[must_use]
+    pub fn accepted_from(&self, peer: SocketAddr) -> Option<Accepted> {
+        let accepted = lock(&self.shared.accepted);
+        accepted.iter().rev().find(|one| one.peer == peer).copied()
     }
 }
 

@@ -3,9 +3,9 @@
 use anyhow::{Result, bail};
 
 use super::bench::Bench;
-use super::changed::{self, Case};
+use super::changed::{self, Case, EITHER};
 use super::provoked::{Expected, Provocation};
-use super::stage::{Stage, unlocked};
+use super::stage::{RMEM_AT_FIRST, Stage, unlocked};
 use crate::broker::Broker;
 use crate::socket::ListenOptions;
 
@@ -57,6 +57,18 @@ fn of_rcvbuf(bench: &Bench) -> Result<Vec<Case>> {
                 &["rcvbuf"],
             )
         },
+        Case {
+            before: |stage| stage.broker.set_receive_buffer(4 * RMEM_AT_FIRST),
+            ..Case::new(
+                Provocation::near_miss(
+                    "cookie_ignored_rcvbuf",
+                    "SO_RCVBUF larger than `tcp_rmem`, nothing changed",
+                    Expected::Ok,
+                ),
+                |_| Ok(()),
+                &[],
+            )
+        },
         Case::new(
             Provocation::near_miss(
                 "rcvbuf_changed",
@@ -74,14 +86,38 @@ fn of_rcvbuf(bench: &Bench) -> Result<Vec<Case>> {
 
 /// Its window clamp.
 fn of_clamp() -> Vec<Case> {
-    vec![Case::new(
-        Provocation::mismatch(
-            "window_clamp_changed",
-            "TCP_WINDOW_CLAMP set on the listener",
+    vec![
+        Case::new(
+            Provocation::mismatch(
+                "window_clamp_changed",
+                "TCP_WINDOW_CLAMP set on the listener",
+            ),
+            |stage| stage.broker.set_window_clamp(65_535),
+            &["window_clamp"],
         ),
-        |stage| stage.broker.set_window_clamp(65_535),
-        &["window_clamp"],
-    )]
+        Case::new(
+            Provocation::near_miss(
+                "window_clamp_changed",
+                "TCP_WINDOW_CLAMP set, larger than any window",
+                Expected::Ok,
+            ),
+            |stage| stage.broker.set_window_clamp(1 << 30),
+            &[],
+        ),
+        Case::new(
+            Provocation::near_miss(
+                "window_clamp_changed",
+                "TCP_WINDOW_CLAMP and the route's `window` set to the same",
+                Expected::Ok,
+            )
+            .unknown(EITHER),
+            |stage| {
+                stage.broker.set_window_clamp(65_535)?;
+                stage.route("window 65535")
+            },
+            &["route_window", "window_clamp"],
+        ),
+    ]
 }
 
 /// SO_RCVLOWAT, which changes receive buffer and window clamp up to 6.5.
@@ -108,6 +144,15 @@ fn of_rcvlowat(bench: &Bench) -> Result<Vec<Case>> {
             raised,
             |stage| stage.broker.set_receive_low_water(RCVLOWAT),
             &["rcvbuf", "rcvlowat", "window_clamp"],
+        ),
+        Case::new(
+            Provocation::near_miss(
+                "rcvlowat_changed",
+                "SO_RCVLOWAT raised, to less than the buffer",
+                Expected::Ok,
+            ),
+            |stage| stage.broker.set_receive_low_water(1_000),
+            &[],
         ),
         Case::new(
             back,
@@ -173,6 +218,36 @@ fn of_another(bench: &Bench) -> Result<Vec<Case>> {
                 ),
                 |stage| take_over(stage, &shared(unlocked())),
                 without_rcvbuf,
+            )
+        },
+        Case {
+            listen: shared(kafka),
+            ..Case::new(
+                Provocation::near_miss(
+                    "listener_changed",
+                    "a sibling with SO_REUSEPORT takes over, with the same SO_RCVBUF",
+                    ignored(bench),
+                ),
+                |stage| take_over(stage, &shared(ListenOptions::default())),
+                &["listener"],
+            )
+        },
+        Case {
+            listen: shared(unlocked()),
+            before: |stage| {
+                let sibling = Broker::start(&stage.server, &shared(unlocked()))?;
+                sibling.set_window_clamp(65_535)?;
+                stage.sibling = Some(sibling);
+                Ok(())
+            },
+            ..Case::new(
+                Provocation::near_miss(
+                    "listener_changed",
+                    "two siblings with SO_REUSEPORT all along, one with TCP_WINDOW_CLAMP",
+                    Expected::Ok,
+                ),
+                |_| Ok(()),
+                &[],
             )
         },
     ])

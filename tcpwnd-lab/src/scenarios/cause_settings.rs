@@ -1,27 +1,56 @@
 //! Settings and routes that change while a cookie is on its way.
 
 use std::cell::RefCell;
+use std::path::Path;
 
 use anyhow::Result;
 
-use super::bench::Bench;
-use super::changed::{self, Case};
+use super::bench::{Bench, compare};
+use super::changed::{self, Case, EITHER};
 use super::provoked::{Expected, Provocation};
-use super::stage::Stage;
-use crate::net::{Changed, run};
+use super::stage::{PORT, RMEM, RMEM_AT_FIRST, Rmem, Stage, rmem};
+use crate::net::{Changed, Namespace, run};
 use crate::socket::ListenOptions;
 
 const RMEM_MAX: &str = "net/core/rmem_max";
-/// Why two changes have no cause.
-const EITHER: &str = "either leads there by itself";
-
+const TIMESTAMPS: &str = "net/ipv4/tcp_timestamps";
 const ADV_WIN_SCALE: &str = "net/ipv4/tcp_adv_win_scale";
 
 pub fn play(bench: &Bench) -> Result<String> {
     // Case by case, a value of the whole machine is as it was before.
     let said = changed::play(bench, &cases(bench)?);
     put_back();
+    from_elsewhere(bench)?;
     said
+}
+
+/// The same as seen by an agent in another network namespace than the first, where some kernels
+/// show no `rmem_max`: then nothing can be computed again.
+fn from_elsewhere(bench: &Bench) -> Result<()> {
+    let stage = Stage::with_cookies()?;
+    let shown = stage
+        .server
+        .enter(|| Ok(Path::new("/proc/sys").join(RMEM_MAX).exists()))?;
+    let raised = Provocation::mismatch(
+        "tcp_rmem_changed",
+        "`tcp_rmem` raised, tcpwnd in a network namespace of its own",
+    );
+    let what = if shown {
+        raised
+    } else {
+        raised.unknown("this kernel shows `rmem_max` in the first network namespace only")
+    };
+    let mut agent = stage.server.enter(|| bench.trace())?;
+    let mut peer = stage.peer(1);
+    peer.syn()?;
+    let synack = peer.synack()?;
+    stage.change(Rmem::Raised)?;
+    peer.ack(&synack)?;
+    let accepted = stage.broker.wait_accepted(1)?;
+    agent.wait_handshakes(1)?;
+    let report = agent.finish()?;
+    bench.provoked_all(&what, 1, &report)?;
+    compare(&report, PORT, &accepted, &[])
 }
 
 thread_local! {
@@ -42,12 +71,8 @@ fn put_back() {
 fn cases(bench: &Bench) -> Result<Vec<Case>> {
     let mut cases = of_memory();
     cases.extend(of_route());
-    cases.push(Case::new(
-        Provocation::mismatch("timestamps_disabled", "`tcp_timestamps` switched off"),
-        |stage| stage.server.set("net/ipv4/tcp_timestamps", "0"),
-        &["tcp_timestamps"],
-    ));
-    cases.push(adv_win_scale(bench)?);
+    cases.extend(of_timestamps());
+    cases.extend(of_adv_win_scale(bench)?);
     Ok(cases)
 }
 
@@ -67,6 +92,27 @@ fn of_memory() -> Vec<Case> {
             Provocation::mismatch("tcp_rmem_changed", "`tcp_rmem` raised"),
             |stage| stage.set_rmem(256 << 20),
             &["tcp_rmem_max"],
+        ),
+        Case::new(
+            Provocation::near_miss(
+                "tcp_rmem_changed",
+                "`tcp_rmem` raised and set back",
+                Expected::Ok,
+            ),
+            |stage| {
+                stage.set_rmem(256 << 20)?;
+                stage.set_rmem(RMEM_AT_FIRST)
+            },
+            &[],
+        ),
+        Case::new(
+            Provocation::near_miss(
+                "tcp_rmem_changed",
+                "`tcp_rmem` raised in another network namespace",
+                Expected::Ok,
+            ),
+            |_| Namespace::new()?.set(RMEM, &rmem(256 << 20)),
+            &[],
         ),
         Case::new(
             Provocation::near_miss(
@@ -114,15 +160,15 @@ fn of_route() -> Vec<Case> {
             },
             ..Case::new(
                 Provocation::mismatch("route_window_changed", "`window` added to the route"),
-                |stage| route(stage, "window 65535"),
+                |stage| stage.route("window 65535"),
                 &["route_window"],
             )
         },
         Case {
-            before: |stage| route(stage, "window 65535"),
+            before: |stage| stage.route("window 65535"),
             ..Case::new(
                 Provocation::mismatch("route_window_changed", "`window` taken off the route"),
-                |stage| route(stage, ""),
+                |stage| stage.route(""),
                 &["route_window"],
             )
         },
@@ -132,14 +178,50 @@ fn of_route() -> Vec<Case> {
                 "`initrwnd` added to the route",
                 Expected::Ok,
             ),
-            |stage| route(stage, "initrwnd 20"),
+            |stage| stage.route("initrwnd 20"),
+            &[],
+        ),
+        Case::new(
+            Provocation::near_miss(
+                "route_window_changed",
+                "a route to other clients added, with `window`",
+                Expected::Ok,
+            ),
+            |stage| {
+                stage
+                    .server
+                    .enter(|| run("ip route add 10.9.99.0/24 dev tun0 window 65535"))
+            },
+            &[],
+        ),
+    ]
+}
+
+/// Whether timestamps are used.
+fn of_timestamps() -> Vec<Case> {
+    vec![
+        Case::new(
+            Provocation::mismatch("timestamps_disabled", "`tcp_timestamps` switched off"),
+            |stage| stage.server.set(TIMESTAMPS, "0"),
+            &["tcp_timestamps"],
+        ),
+        Case::new(
+            Provocation::near_miss(
+                "timestamps_disabled",
+                "`tcp_timestamps` switched off and on again",
+                Expected::Ok,
+            ),
+            |stage| {
+                stage.server.set(TIMESTAMPS, "0")?;
+                stage.server.set(TIMESTAMPS, "1")
+            },
             &[],
         ),
     ]
 }
 
 /// The scale of receive buffers, which counts where one was set, up to 6.5.
-fn adv_win_scale(bench: &Bench) -> Result<Case> {
+fn of_adv_win_scale(bench: &Bench) -> Result<Vec<Case>> {
     let lowered = Provocation::mismatch(
         "tcp_adv_win_scale_changed",
         "`tcp_adv_win_scale` lowered, with SO_RCVBUF set",
@@ -157,19 +239,17 @@ fn adv_win_scale(bench: &Bench) -> Result<Case> {
             "from 6.6 on `tcp_adv_win_scale` has no effect",
         )
     };
-    Ok(Case {
-        listen: ListenOptions::default(),
-        ..Case::new(
-            what,
-            |stage| stage.server.set(ADV_WIN_SCALE, "-2"),
-            &["tcp_adv_win_scale"],
-        )
-    })
-}
-
-/// Sets the route to the peers anew.
-fn route(stage: &Stage, metrics: &str) -> Result<()> {
-    stage
-        .server
-        .enter(|| run(&format!("ip route replace 10.9.0.0/16 dev tun0 {metrics}")))
+    let without_rcvbuf = Provocation::near_miss(
+        "tcp_adv_win_scale_changed",
+        "`tcp_adv_win_scale` lowered, without SO_RCVBUF",
+        Expected::Ok,
+    );
+    let change = |stage: &mut Stage| stage.server.set(ADV_WIN_SCALE, "-2");
+    Ok(vec![
+        Case {
+            listen: ListenOptions::default(),
+            ..Case::new(what, change, &["tcp_adv_win_scale"])
+        },
+        Case::new(without_rcvbuf, change, &[]),
+    ])
 }

@@ -13,6 +13,9 @@ use crate::agent::Report;
 use crate::broker::Accepted;
 use crate::socket::ListenOptions;
 
+/// Why two changes have no cause.
+pub const EITHER: &str = "either leads there by itself";
+
 /// What is changed, and what must be said of it.
 pub struct Case {
     /// What it brings about, or looks like, and what must come of it in this kernel.
@@ -20,7 +23,7 @@ pub struct Case {
     /// How the listener is opened.
     pub listen: ListenOptions,
     /// Done before the SYN.
-    pub before: fn(&Stage) -> Result<()>,
+    pub before: fn(&mut Stage) -> Result<()>,
     /// Done between SYN+ACK and ACK.
     pub change: fn(&mut Stage) -> Result<()>,
     /// Names of the inputs that differ.
@@ -38,16 +41,11 @@ impl Case {
         Self {
             what,
             listen: unlocked(),
-            before: nothing,
+            before: |_| Ok(()),
             change,
             inputs,
         }
     }
-}
-
-/// Does nothing.
-fn nothing(_: &Stage) -> Result<()> {
-    Ok(())
 }
 
 /// Plays the cases under one agent.
@@ -86,7 +84,7 @@ pub fn play(bench: &Bench, cases: &[Case]) -> Result<String> {
 /// Makes the connection; returns what the server's socket says.
 fn make(case: &Case, number: u16) -> Result<Accepted> {
     let mut stage = Stage::with_cookies_to(&case.listen)?;
-    (case.before)(&stage)?;
+    (case.before)(&mut stage)?;
     let (local, acknowledge) = {
         let mut peer = stage.peer(number);
         peer.syn()?;
@@ -96,7 +94,7 @@ fn make(case: &Case, number: u16) -> Result<Accepted> {
     };
     (case.change)(&mut stage)?;
     stage.tun.send(&acknowledge)?;
-    stage.broker.wait_accepted_from(local)
+    stage.wait_accepted_from(local)
 }
 
 fn check(bench: &Bench, case: &Case, report: &Report, accepted: &Accepted) -> Result<()> {

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
-use crate::broker::Broker;
-use crate::net::Namespace;
+use crate::broker::{Accepted, Broker};
+use crate::net::{Namespace, run};
 use crate::peer::{Offer, Peer};
 use crate::socket::ListenOptions;
 use crate::tun::Tun;
+use crate::wait;
 
 /// Port of the server.
 pub const PORT: u16 = 9092;
@@ -19,6 +20,8 @@ pub const PORT: u16 = 9092;
 pub struct Stage {
     /// The server.
     pub broker: Broker,
+    /// Another one beside it on the same port (SO_REUSEPORT).
+    pub sibling: Option<Broker>,
     /// The device.
     pub tun: Tun,
     /// Where both are.
@@ -41,6 +44,7 @@ impl Stage {
         let broker = Broker::start(&server, listen)?;
         Ok(Self {
             broker,
+            sibling: None,
             tun,
             server,
         })
@@ -76,6 +80,26 @@ impl Stage {
         self.broker = Broker::start(&self.server, &elsewhere)?;
         self.broker = Broker::start(&self.server, listen)?;
         Ok(())
+    }
+
+    /// Waits until the connection from `peer` has been accepted, whoever accepts it.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn wait_accepted_from(&self, peer: SocketAddr) -> Result<Accepted> {
+        wait::until(wait::PATIENCE, &format!("a connection from {peer}"), || {
+            let mut all = std::iter::once(&self.broker).chain(&self.sibling);
+            Ok(all.find_map(|broker| broker.accepted_from(peer)))
+        })
+    }
+
+    /// Sets the route to the peers anew.
+    ///
+    /// # Errors
+    /// When there are no such metrics.
+    pub fn route(&self, metrics: &str) -> Result<()> {
+        self.server
+            .enter(|| run(&format!("ip route replace 10.9.0.0/16 dev tun0 {metrics}")))
     }
 
     /// Sets `tcp_rmem[2]`, in bytes.
@@ -125,12 +149,14 @@ impl Stage {
     }
 }
 
-const RMEM: &str = "net/ipv4/tcp_rmem";
+/// The setting of how large receive buffers may get.
+pub const RMEM: &str = "net/ipv4/tcp_rmem";
 
 /// `tcp_rmem[2]` of a stage, in bytes: more than any kernel's `rmem_max`, so that the scale is 9.
-const RMEM_AT_FIRST: u32 = 16 << 20;
+pub const RMEM_AT_FIRST: u32 = 16 << 20;
 
-fn rmem(largest: u32) -> String {
+/// [`RMEM`] with this `tcp_rmem[2]`, in bytes.
+pub fn rmem(largest: u32) -> String {
     format!("4096 131072 {largest}")
 }
 

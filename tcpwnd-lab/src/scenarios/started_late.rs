@@ -1,12 +1,13 @@
 //! Tracing begins between SYN+ACK and ACK: nobody saw what was advertised, and that is what is
 //! said.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::bench::Bench;
-use super::provoked::Provocation;
+use super::provoked::{Expected, Provocation};
 use super::stage::{Stage, unlocked};
 use crate::agent::Agent;
 use crate::packet::{Segment, flag};
@@ -22,21 +23,62 @@ pub fn play(bench: &Bench) -> Result<String> {
     let synack = peer.synack()?;
     let agent = bench.trace()?;
     peer.ack(&synack)?;
-    let what = |done| Provocation::unverified("before_start", done);
-    judge(bench, &stage, agent, &what("tracing begins before the ACK"))?;
+    judge(bench, &stage, agent, peer.local(), &BY_COOKIE)?;
 
     let stage = Stage::new(&unlocked(), &[])?;
     let mut peer = stage.peer(2);
     let agent = start_in_a_pause(bench, &stage, &mut peer)?;
-    let normal = what("tracing begins before the ACK, without a cookie");
-    judge(bench, &stage, agent, &normal)?;
+    judge(bench, &stage, agent, peer.local(), &NORMALLY)?;
     Ok("unverified, before_start, with and without a cookie".to_owned())
 }
 
-fn judge(bench: &Bench, stage: &Stage, mut agent: Agent, what: &Provocation) -> Result<()> {
-    stage.broker.wait_accepted(1)?;
-    agent.wait_handshakes(1)?;
-    bench.provoked_all(what, 1, &agent.finish()?)
+/// A connection whose SYN+ACK nobody saw, and the one after it.
+type Both = [Provocation; 2];
+
+const BY_COOKIE: Both = [
+    Provocation::unverified("before_start", "tracing begins before the ACK"),
+    Provocation::near_miss(
+        "before_start",
+        "tracing begins before the SYN",
+        Expected::Ok,
+    ),
+];
+
+const NORMALLY: Both = [
+    Provocation::unverified(
+        "before_start",
+        "tracing begins before the ACK, without a cookie",
+    ),
+    Provocation::near_miss(
+        "before_start",
+        "tracing begins before the SYN, without a cookie",
+        Expected::Ok,
+    )
+    .by("normal"),
+];
+
+/// Makes one more connection, and judges both.
+fn judge(
+    bench: &Bench,
+    stage: &Stage,
+    mut agent: Agent,
+    late: SocketAddr,
+    [missed, seen]: &Both,
+) -> Result<()> {
+    stage.wait_accepted_from(late)?;
+    let mut next = stage.peer(3);
+    next.connect()?;
+    stage.wait_accepted_from(next.local())?;
+    agent.wait_handshakes(2)?;
+    let report = agent.finish()?;
+    bench.provoked(missed, report.of(late)?)?;
+    bench.provoked(seen, report.of(next.local())?)?;
+    ensure!(
+        report.handshakes.len() == 2,
+        "not two handshakes: {:?}",
+        report.handshakes
+    );
+    Ok(())
 }
 
 /// Without cookies the kernel repeats the SYN+ACK 1, 3, 7, 15 and 31 s after the first: the agent

@@ -5,9 +5,10 @@
 use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, compare};
-use super::provoked::Provocation;
-use super::stage::{PORT, Stage};
-use crate::broker;
+use super::changed::EITHER;
+use super::provoked::{Expected, Provocation};
+use super::stage::{PORT, Stage, unlocked};
+use crate::broker::{self, Accepted};
 use crate::packet::Segment;
 use crate::peer::{OFFERED_SCALE, Peer};
 
@@ -40,9 +41,14 @@ pub fn play(bench: &Bench) -> Result<String> {
         piece <= u32::from(ON_WIRE) && whole == broker::LONGEST_ANSWER,
         "the server sent {piece} and {whole} bytes at once"
     );
-    let accepted = stage.broker.wait_accepted(2)?;
-    agent.wait_handshakes(2)?;
+    let near_misses = near_misses()?;
+    let mut accepted = stage.broker.wait_accepted(2)?;
+    agent.wait_handshakes(4)?;
     let report = agent.finish()?;
+    for (what, near) in near_misses {
+        bench.provoked(&what, report.of(near.peer)?)?;
+        accepted.push(near);
+    }
     report.of(sound.local())?.expect("ok", "cookie", None)?;
     let finding = report.of(stripped.local())?;
     let what = Provocation::mismatch(
@@ -67,6 +73,38 @@ pub fn play(bench: &Bench) -> Result<String> {
         "mismatch {:?} to none; of a window of {WINDOW} bytes the server used {piece}",
         finding.advertised()
     ))
+}
+
+/// What only looks like it, each to a server of its own.
+fn near_misses() -> Result<[(Provocation, Accepted); 2]> {
+    let stage = Stage::new(&unlocked(), &[])?;
+    let mut peer = stage.peer(3);
+    peer.syn()?;
+    peer.synack()?;
+    peer.ack_with(None)?;
+    let what = Provocation::near_miss(
+        "cookie_timestamps_missing",
+        "timestamps taken out of the ACK, without a cookie",
+        Expected::Ok,
+    );
+    let without_cookie = (what.by("normal"), stage.wait_accepted_from(peer.local())?);
+
+    let stage = Stage::with_cookies()?;
+    let mut peer = stage.peer(4);
+    peer.syn()?;
+    peer.synack()?;
+    stage.server.set("net/ipv4/tcp_timestamps", "0")?;
+    peer.ack_with(None)?;
+    let what = Provocation::near_miss(
+        "cookie_timestamps_missing",
+        "timestamps taken out of the ACK, and `tcp_timestamps` switched off",
+        Expected::Ok,
+    );
+    let both = (
+        what.unknown(EITHER),
+        stage.wait_accepted_from(peer.local())?,
+    );
+    Ok([without_cookie, both])
 }
 
 /// Waits for the whole answer, without acknowledging any of it, and returns its length in bytes.
