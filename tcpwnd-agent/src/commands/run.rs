@@ -17,6 +17,7 @@ use super::served::State;
 use super::session::{self, Session, Sink};
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, Filter};
+use crate::host::service_manager::ServiceManager;
 use crate::host::{privileges, process};
 use crate::output::http;
 use crate::output::json::Json;
@@ -60,7 +61,8 @@ async fn watch_and_serve(
     session::announce(args.ready_file.as_deref())?;
     process::release_memory();
     privileges::drop_capabilities().context("failed to give up capabilities")?;
-    eprintln!("tcpwnd: watching; metrics on http://{addr}/metrics");
+    let status = format!("watching; metrics on http://{addr}/metrics");
+    eprintln!("tcpwnd: {status}");
 
     let (state, mut waiting) = State::new(session, watched, recent);
     let state = Rc::new(state);
@@ -69,6 +71,8 @@ async fn watch_and_serve(
     let pages = Rc::clone(&state) as _;
     let mut server = tokio::task::spawn_local(http::serve(listener, pages, connections, stopped));
     let mut out = Output::new(args.format);
+    let mut manager = ServiceManager::new();
+    manager.ready(status);
     let mut settings_due = tokio::time::interval(session::SETTINGS_INTERVAL);
     loop {
         tokio::select! {
@@ -80,9 +84,11 @@ async fn watch_and_serve(
                 ended.context("the HTTP listener failed")??;
                 bail!("the HTTP listener ended");
             }
+            () = manager.ping_due() => manager.ping(),
             _ = settings_due.tick() => {
                 state.session.borrow_mut().read_settings();
                 state.note_lost();
+                manager.status(state.status());
             }
             Some(answered) = waiting.recv() => {
                 let settled = session::settle(&mut ring, |record| state.take(record, &mut out))?;
@@ -96,6 +102,7 @@ async fn watch_and_serve(
             }
         }
     }
+    manager.stopping();
     state.session.borrow_mut().finish(&mut ring, &mut out)?;
     drop(waiting);
     // Only fails when nobody listens for it any more.

@@ -94,6 +94,18 @@ impl State {
         self.recent.borrow_mut().note_lost(now_ns, lost);
     }
 
+    /// How it goes, in one line.
+    pub fn status(&self) -> String {
+        let session = self.session.borrow();
+        let totals = session.totals();
+        format!(
+            "watching; {} handshakes, {} damaged connections open, {} events lost",
+            totals.handshakes,
+            session.engine().flows().len(),
+            totals.lost.events()
+        )
+    }
+
     /// Probes that should be attached and are not.
     fn missing(&self) -> Vec<&'static str> {
         let status = self.session.borrow().status();

@@ -10,6 +10,7 @@ mod owners;
 pub mod privileges;
 pub mod process;
 pub mod rmem_max;
+pub mod service_manager;
 pub mod settings;
 mod sock_diag;
 pub mod sysctls;

@@ -32,6 +32,7 @@ mod rmem_lowered;
 mod run;
 mod same_tuple;
 mod scale_lost;
+mod service_manager;
 mod smoke;
 mod stage;
 mod started_late;
@@ -261,6 +262,11 @@ pub const ALL: &[Scenario] = &[
         "restart_gate",
         "a rolling restart is held back while a restarted server has damaged connections",
         restart_gate::play,
+    ),
+    gate(
+        "service_manager",
+        "ready when attached, pings from the event loop, none while that is stuck",
+        service_manager::play,
     ),
     gate("jvm", "a JVM's ServerSocketChannel as listener", jvm::play),
     gate(
