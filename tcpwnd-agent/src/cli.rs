@@ -210,6 +210,10 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub format: LogFormat,
 
+    /// Log lines a minute for each listener and cause, 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = crate::output::held_back::DEFAULT_LIMIT)]
+    pub log_limit: u32,
+
     /// Findings to keep for /api/v1/findings, about 3 KB each
     #[arg(long, value_name = "N", default_value_t = crate::output::recent::DEFAULT_LIMIT)]
     pub recent_findings: usize,

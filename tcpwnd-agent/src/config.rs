@@ -267,6 +267,7 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
         ("btf", path(&args.kernel.btf)),
         ("listen", listen.to_string()),
         ("format", value_name(args.format)),
+        ("log-limit", args.log_limit.to_string()),
         ("recent-findings", recent_findings(args)?.to_string()),
         ("ready-file", path(&args.ready_file)),
     ];

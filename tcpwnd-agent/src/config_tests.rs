@@ -208,7 +208,7 @@ fn listen_addresses() {
 fn printed_configuration_resolves_to_itself() {
     let line = "tcpwnd run --port 9093,9092 --port 80 --host 10.0.0.0/8,fd00::/8 -6 --netns 7 \
                 --listen :10436 --format json --mechanism kprobe --ready-file /run/x \
-                --recent-findings 5";
+                --recent-findings 5 --log-limit 0";
     let printed = print_run(&run_args(line)).unwrap();
     assert!(printed.contains("TCPWND_PORT=80,9092-9093\n"), "{printed}");
     assert!(printed.contains("TCPWND_LISTEN=[::]:10436\n"), "{printed}");

@@ -19,6 +19,7 @@ use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, Filter};
 use crate::host::service_manager::ServiceManager;
 use crate::host::{privileges, process};
+use crate::output::held_back::Report;
 use crate::output::http;
 use crate::output::json::Json;
 use crate::output::log::Log;
@@ -64,7 +65,7 @@ async fn watch_and_serve(
     let status = format!("watching; metrics on http://{addr}/metrics");
     eprintln!("tcpwnd: {status}");
 
-    let (state, mut waiting) = State::new(session, watched, recent);
+    let (state, mut waiting) = State::new(session, watched, recent, args.log_limit);
     let state = Rc::new(state);
     let (stop, stopped) = watch::channel(false);
     let connections = Rc::clone(&state.connections);
@@ -89,6 +90,7 @@ async fn watch_and_serve(
                 state.session.borrow_mut().read_settings();
                 state.note_lost();
                 manager.status(state.status());
+                out.held_back(&state.held_back(false))?;
             }
             Some(answered) = waiting.recv() => {
                 let settled = session::settle(&mut ring, |record| state.take(record, &mut out))?;
@@ -103,8 +105,9 @@ async fn watch_and_serve(
         }
     }
     manager.stopping();
-    state.session.borrow_mut().finish(&mut ring, &mut out)?;
+    state.finish(&mut ring, &mut out)?;
     drop(waiting);
+    out.held_back(&state.held_back(true))?;
     // Only fails when nobody listens for it any more.
     let _ = stop.send(true);
     server.await.context("the HTTP listener failed")??;
@@ -133,6 +136,16 @@ impl Output {
             LogFormat::Text => Self::Text(Log::new(out)),
             LogFormat::Json => Self::Json(Json::new(out, false)),
         }
+    }
+
+    fn held_back(&mut self, reports: &[Report]) -> io::Result<()> {
+        for report in reports {
+            match self {
+                Self::Text(log) => log.held_back(report)?,
+                Self::Json(json) => json.held_back(report)?,
+            }
+        }
+        self.flush()
     }
 
     fn sink(&mut self) -> &mut dyn Sink {

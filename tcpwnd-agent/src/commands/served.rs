@@ -21,12 +21,14 @@ use crate::kernel;
 use crate::output::connections::{self, Connections};
 use crate::output::exposition::Family;
 use crate::output::gate::{Answer, Evidence};
+use crate::output::held_back::{HeldBack, Report, Sort};
 use crate::output::http::Pages;
 use crate::output::metrics::{self, View};
 use crate::output::ports::PortLabels;
 use crate::output::question::Question;
 use crate::output::recent::Recent;
 use crate::probes;
+use crate::transport::Ring;
 
 /// Counters of what can make an answer of the findings page wrong. What only leaves out evidence
 /// ends as `unverified` instead.
@@ -49,6 +51,7 @@ pub struct State {
     ports: RefCell<PortLabels>,
     watched: Vec<PortRange>,
     recent: RefCell<Recent>,
+    held_back: RefCell<HeldBack>,
     wait: mpsc::Sender<Waiting>,
 }
 
@@ -58,6 +61,7 @@ impl State {
         session: Session,
         watched: Vec<PortRange>,
         recent: Recent,
+        log_limit: u32,
     ) -> (Self, mpsc::Receiver<Waiting>) {
         let (wait, waiting) = mpsc::channel(connections::LIMIT);
         let state = Self {
@@ -66,6 +70,7 @@ impl State {
             ports: RefCell::new(PortLabels::new(&watched)),
             watched,
             recent: RefCell::new(recent),
+            held_back: RefCell::new(HeldBack::new(log_limit)),
             wait,
         };
         (state, waiting)
@@ -76,9 +81,27 @@ impl State {
     /// # Errors
     /// When the sink fails.
     pub fn take(&self, record: &[u8], out: &mut dyn Sink) -> io::Result<()> {
-        let recent = &mut self.recent.borrow_mut();
-        let mut noting = Noting { recent, out };
+        let mut noting = Noting { state: self, out };
         self.session.borrow_mut().take(record, &mut noting)
+    }
+
+    /// Detaches every program and takes in what is still on its way.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub fn finish(&self, ring: &mut Ring, out: &mut dyn Sink) -> io::Result<()> {
+        let mut noting = Noting { state: self, out };
+        self.session.borrow_mut().finish(ring, &mut noting)
+    }
+
+    /// What of the log was held back in minutes that are over, or all of it.
+    pub fn held_back(&self, all: bool) -> Vec<Report> {
+        let mut held_back = self.held_back.borrow_mut();
+        if all {
+            held_back.rest()
+        } else {
+            held_back.due(clock::monotonic_ns())
+        }
     }
 
     /// Looks how much has been lost, so that it is known when.
@@ -135,6 +158,7 @@ impl Pages for State {
             counters: &session.counters(),
             probes: &session.status(),
             recent: &self.recent.borrow(),
+            log_lines_held_back: self.held_back.borrow().total(),
             connections: &self.connections,
             watching_since: seconds(since),
             kernel: &kernel::release(),
@@ -181,20 +205,35 @@ fn seconds(time: Timestamp) -> f64 {
     time.as_millisecond() as f64 / 1e3
 }
 
-/// Notes what goes out.
+/// Notes what goes out, and holds back what is too much for the log.
 struct Noting<'a> {
-    recent: &'a mut Recent,
+    state: &'a State,
     out: &'a mut dyn Sink,
+}
+
+impl Noting<'_> {
+    fn admits(&self, sort: Sort) -> bool {
+        let mut held_back = self.state.held_back.borrow_mut();
+        held_back.admits(clock::monotonic_ns(), sort)
+    }
 }
 
 impl Sink for Noting<'_> {
     fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
-        self.recent.handshake(finding)?;
-        self.out.handshake(finding)
+        self.state.recent.borrow_mut().handshake(finding)?;
+        let sort = Sort::handshake(finding.flow.0.local_port, finding.verdict);
+        if finding.verdict.is_finding() && self.admits(sort) {
+            self.out.handshake(finding)?;
+        }
+        Ok(())
     }
 
     fn closed(&mut self, closed: &ClosedFlow) -> io::Result<()> {
-        self.out.closed(closed)
+        let sort = Sort::closed(closed.flow.0.local_port);
+        if self.admits(sort) {
+            self.out.closed(closed)?;
+        }
+        Ok(())
     }
 
     fn window(&mut self, window: &WindowSeen) -> io::Result<()> {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tcpwnd_core::findings::{ClosedFlow, Finding, Line, WindowSeen};
 
+use super::held_back::Report;
 use crate::commands::session::Sink;
 use crate::host::clock;
 
@@ -27,6 +28,14 @@ impl<W: Write> Json<W> {
     /// When it cannot be written.
     pub fn now(&mut self, kind: &'static str, body: impl Serialize) -> io::Result<()> {
         self.line(kind, Timestamp::now(), body)
+    }
+
+    /// Says what was held back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn held_back(&mut self, report: &Report) -> io::Result<()> {
+        self.now(Report::KIND, report)
     }
 
     fn line(

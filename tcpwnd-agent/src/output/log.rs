@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use jiff::Timestamp;
 use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 
+use super::held_back::Report;
 use super::table::Factor;
 use crate::commands::session::Sink;
 use crate::host::clock;
@@ -17,6 +19,29 @@ impl<W: Write> Log<W> {
     /// Writes to `out`.
     pub const fn new(out: W) -> Self {
         Self { out }
+    }
+}
+
+impl<W: Write> Log<W> {
+    /// Says what was held back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn held_back(&mut self, report: &Report) -> io::Result<()> {
+        let time = clock::rfc3339(Timestamp::now());
+        let Report { sort, lines } = report;
+        write!(
+            self.out,
+            "{time} {} lines={lines} of={}",
+            Report::KIND,
+            sort.of
+        )?;
+        for (name, value) in [("verdict", sort.verdict), ("cause", sort.cause)] {
+            if let Some(value) = value {
+                write!(self.out, " {name}={value}")?;
+            }
+        }
+        writeln!(self.out, " local_port={}", sort.local_port)
     }
 }
 

@@ -36,6 +36,8 @@ pub struct View<'a> {
     pub probes: &'a [ProbeStatus],
     /// Findings that are kept for the findings page.
     pub recent: &'a Recent,
+    /// Lines that the log was spared.
+    pub log_lines_held_back: u64,
     /// The HTTP connections.
     pub connections: &'a Connections,
     /// When watching began, seconds since the epoch.
@@ -301,6 +303,11 @@ fn http(view: &View<'_>) -> Vec<Family> {
             "Findings that it knows no more: the oldest go first",
         )
         .value(recent.dropped() as f64),
+        Family::counter(
+            "tcpwnd_log_lines_held_back",
+            "Log lines beyond the limit for their listener and cause",
+        )
+        .value(view.log_lines_held_back as f64),
         Family::gauge("tcpwnd_http_connections", "Open HTTP connections")
             .value(connections.open() as f64),
         Family::gauge("tcpwnd_http_connections_limit", "Most that may be open")

@@ -56,6 +56,7 @@ fn scrape(
             status(Probe::CookieV6Check, None, None),
         ],
         recent: &Recent::new(1000),
+        log_lines_held_back: 0,
         connections: &Connections::default(),
         watching_since: 1_700_000_000.25,
         kernel: "6.12.107-\"odd\"\\kernel",

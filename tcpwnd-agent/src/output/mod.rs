@@ -5,6 +5,7 @@
 pub mod connections;
 pub mod exposition;
 pub mod gate;
+pub mod held_back;
 pub mod http;
 pub mod json;
 mod listening;

@@ -1,4 +1,5 @@
-//! 20 connections are damaged and then closed: the gauges of `tcpwnd run` rise to 20 and go back.
+//! 20 connections are damaged and then closed: the gauges of `tcpwnd run` rise to 20 and go back, and
+//! its log has as many lines about it as it may have, and one that says how many more there were.
 
 use std::net::TcpListener;
 
@@ -11,13 +12,24 @@ use crate::peer::Peer;
 use crate::wait::{self, PATIENCE};
 
 const DAMAGED: u16 = 20;
+/// Log lines of one sort in a minute.
+const LOGGED: u16 = 5;
 const LABEL: &[&str] = &["local_port=\"9092\""];
 
 pub fn play(bench: &Bench) -> Result<String> {
     let stage = Stage::with_cookies()?;
     let listen = free_address()?;
     let text = listen.to_string();
-    let arguments = ["run", "--listen", &text, "--port", "9092"];
+    let limit = LOGGED.to_string();
+    let arguments = [
+        "run",
+        "--listen",
+        &text,
+        "--port",
+        "9092",
+        "--log-limit",
+        &limit,
+    ];
     let mechanism = ["--mechanism", bench.launch.mechanism.name()];
     let mut agent = bench.launch.start(&[&arguments[..], &mechanism].concat())?;
     ensure!(
@@ -53,9 +65,26 @@ pub fn play(bench: &Bench) -> Result<String> {
     let found = gauge("tcpwnd_window_scale_mismatches_total")?;
     ensure!(found == count, "{found} mismatches were counted in all");
     agent.signal(libc::SIGTERM)?;
-    let (_, code) = agent.wait_end()?;
+    let (lines, code) = agent.wait_end()?;
     ensure!(code == 0, "tcpwnd ended with {code}");
+    check_log(&lines)?;
     Ok(format!("20 open, worst factor {worst}, then none"))
+}
+
+/// What was logged of the findings and of their ends, and what was held back, come to 20 each.
+fn check_log(lines: &[String]) -> Result<()> {
+    let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+    for (sort, held_back) in [
+        (" mismatch cause=", " of=handshake verdict=mismatch "),
+        (" closed local=", " of=closed local_port=9092"),
+    ] {
+        let told = format!(" held_back lines={}{held_back}", DAMAGED - LOGGED);
+        ensure!(
+            count(sort) == usize::from(LOGGED) && count(&told) == 1,
+            "{LOGGED} lines{sort} and one{told} were to be logged: {lines:#?}"
+        );
+    }
+    Ok(())
 }
 
 /// A loopback address with a port that nobody uses.

@@ -48,6 +48,8 @@ pub fn play(bench: &Bench) -> Result<String> {
         "9092",
         "--format",
         "json",
+        "--log-limit",
+        "0",
         "--mechanism",
         mechanism,
     ]);
