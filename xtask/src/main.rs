@@ -6,6 +6,7 @@ mod demo;
 mod deploy;
 mod docs;
 mod kernels;
+mod last;
 mod lint;
 mod mutate;
 mod paths;

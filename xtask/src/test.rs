@@ -11,6 +11,7 @@ use crate::build;
 use crate::deploy;
 use crate::docs;
 use crate::kernels::{Kernel, Source, TABLE};
+use crate::last::{self, Last};
 use crate::lint;
 use crate::setup::{self, Missing};
 use crate::unit_tests;
@@ -25,8 +26,8 @@ const GATE_KERNELS: [&str; 2] = ["5.10-affected", "newest"];
 /// The scenario that the gate runs on the others.
 const SMOKE: &str = "smoke";
 
-/// Seconds that one kernel's part of the full matrix may take.
-const FULL_TIMEOUT: u64 = 5400;
+/// What one kernel's part of the full matrix may take.
+pub const FULL_TIMEOUT: Duration = Duration::from_secs(5400);
 
 /// How much is tested.
 #[derive(Args)]
@@ -36,6 +37,10 @@ pub struct Options {
     /// to docs/detection.md
     #[arg(long)]
     full: bool,
+    /// Only what failed in the last full run of this checkout; writes the matrix anew, which says
+    /// what was run again
+    #[arg(long, requires = "full")]
+    last_failed: bool,
 }
 
 /// Runs the gate.
@@ -44,6 +49,9 @@ pub struct Options {
 ///
 /// When set-up fails or something cannot be run at all; what does not hold is no error.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.last_failed {
+        return last::run_failed();
+    }
     let begin = Instant::now();
     let kernels: Vec<_> = TABLE.iter().collect();
     let missing = step("set-up", || setup::ensure(&kernels, false))?;
@@ -66,18 +74,20 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             eprintln!("FAILED: no {what} ran");
             of_vms.count(false);
         }
-        of_vms.add(results.tally());
     }
-    tally.add(of_vms);
-    let matrix = [scenarios.matrix("scenario"), tests.matrix("unit test")].join("\n");
-    println!("{matrix}");
+    let last = Last::of(scenarios, tests);
+    println!("{}", last.matrix());
     for test in units.skipped {
         println!("- skipped: unit test {test}");
     }
-    if options.full {
-        docs::write_matrix(&matrix, of_vms)?;
-        tally.add(write_causes(&scenarios)?);
-    }
+    tally.add(if options.full {
+        last.keep()?;
+        of_vms.add(write_full(&last)?);
+        of_vms
+    } else {
+        of_vms.add(last.tally());
+        of_vms
+    });
     eprintln!("took {} s", begin.elapsed().as_secs());
     println!("{tally}");
     Ok(if tally.is_good() {
@@ -85,6 +95,18 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Writes what a full run answered into the documents, and counts it.
+///
+/// # Errors
+///
+/// When one of them cannot be written.
+pub fn write_full(last: &Last) -> anyhow::Result<Tally> {
+    let mut tally = last.tally();
+    docs::write_matrix(&last.matrix(), tally)?;
+    tally.add(write_causes(&last.scenarios)?);
+    Ok(tally)
 }
 
 /// Writes the table of causes, and counts what is wrong about it beside the scenarios themselves:
@@ -122,7 +144,11 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Res
     let tests = step("unit tests in VMs", || {
         agent_tests::run_on(every(full), missing, &binaries, &program, expected)
     });
-    let timeout = Duration::from_secs(if full { FULL_TIMEOUT } else { DEFAULT_TIMEOUT });
+    let timeout = if full {
+        FULL_TIMEOUT
+    } else {
+        Duration::from_secs(DEFAULT_TIMEOUT)
+    };
     let scenarios = step("scenarios", || {
         run_all(runs(full), missing, &binaries, timeout)
     });

@@ -7,10 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::exec::Boot;
 use super::job::Job;
-use super::results::{Answer, Outcome};
-
-/// What stands for the whole VM where nothing that ran in it can be blamed.
-const WHOLE_VM: &str = "(the VM)";
+use super::results::{Answer, Outcome, WHOLE_VM};
 
 /// Boots, runs the command, says each answer on stderr as it comes, and returns all of them. What
 /// is `expected` and gives no answer has failed.

@@ -9,6 +9,9 @@ use super::provoked::Provoked;
 use crate::kernels::{Kernel, TABLE};
 use crate::setup::Missing;
 
+/// What stands for the whole VM where nothing that ran in it can be blamed.
+pub const WHOLE_VM: &str = "(the VM)";
+
 /// How a scenario ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,10 +42,10 @@ pub struct Answer {
 }
 
 /// An answer, and where it was given.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     /// The kernel's name in the table.
-    pub kernel: &'static str,
+    pub kernel: String,
     /// Its release and package version.
     pub version: String,
     /// How the programs were attached, and with which capabilities if not with all; empty where
@@ -61,7 +64,7 @@ impl Row {
         answers
             .into_iter()
             .map(|answer| Self {
-                kernel: kernel.name,
+                kernel: kernel.name.to_owned(),
                 version: version.clone(),
                 variant: variant.to_owned(),
                 answer,
@@ -71,10 +74,10 @@ impl Row {
 }
 
 /// A kernel that no scenario ran on, and why.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NotTested {
     /// The kernel's name in the table.
-    pub kernel: &'static str,
+    pub kernel: String,
     /// One line.
     pub reason: String,
 }
@@ -82,14 +85,14 @@ pub struct NotTested {
 impl From<&Missing> for NotTested {
     fn from(missing: &Missing) -> Self {
         Self {
-            kernel: missing.kernel.name,
+            kernel: missing.kernel.name.to_owned(),
             reason: missing.reason.clone(),
         }
     }
 }
 
 /// All answers of a test run.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Results {
     /// In the order in which they came.
     pub rows: Vec<Row>,
@@ -205,21 +208,21 @@ impl Results {
         text
     }
 
-    fn columns(&self) -> Vec<(&'static str, &str)> {
+    fn columns(&self) -> Vec<(&str, &str)> {
         let mut columns: Vec<_> = self
             .rows
             .iter()
-            .map(|row| (row.kernel, row.variant.as_str()))
+            .map(|row| (row.kernel.as_str(), row.variant.as_str()))
             .collect();
-        let place = |kernel| TABLE.iter().position(|row| row.name == kernel);
-        columns.sort_by_key(|(kernel, variant)| (place(*kernel), *variant));
+        let place = |kernel: &str| TABLE.iter().position(|row| row.name == kernel);
+        columns.sort_by_key(|(kernel, variant)| (place(kernel), *variant));
         columns.dedup();
         columns
     }
 
     fn cell(&self, scenario: &str, column: (&str, &str)) -> &'static str {
         let mut answers = self.rows.iter().filter(|row| {
-            row.answer.scenario == scenario && (row.kernel, row.variant.as_str()) == column
+            row.answer.scenario == scenario && (row.kernel.as_str(), row.variant.as_str()) == column
         });
         match answers.next().map(|row| row.answer.outcome) {
             Some(Outcome::Passed) => "passed",
@@ -230,14 +233,14 @@ impl Results {
     }
 
     /// Each kernel that was run, and its version.
-    pub fn versions(&self) -> Vec<(&'static str, &str)> {
+    pub fn versions(&self) -> Vec<(&str, &str)> {
         let mut versions: Vec<_> = self
             .rows
             .iter()
-            .map(|row| (row.kernel, row.version.as_str()))
+            .map(|row| (row.kernel.as_str(), row.version.as_str()))
             .collect();
-        let place = |kernel| TABLE.iter().position(|row| row.name == kernel);
-        versions.sort_by_key(|(kernel, _)| place(*kernel));
+        let place = |kernel: &str| TABLE.iter().position(|row| row.name == kernel);
+        versions.sort_by_key(|(kernel, _)| place(kernel));
         versions.dedup();
         versions
     }
@@ -300,9 +303,9 @@ fn shortened(detail: &str) -> String {
 mod tests {
     use super::{Answer, NotTested, Outcome, Results, Row, Tally};
 
-    fn row(kernel: &'static str, scenario: &str, outcome: Outcome) -> Row {
+    fn row(kernel: &str, scenario: &str, outcome: Outcome) -> Row {
         Row {
-            kernel,
+            kernel: kernel.to_owned(),
             version: "1".to_owned(),
             variant: "fentry".to_owned(),
             answer: Answer {
@@ -324,7 +327,7 @@ mod tests {
                 row("6.1", "cookies", Outcome::Unsupported),
             ],
             not_tested: vec![NotTested {
-                kernel: "5.10",
+                kernel: "5.10".to_owned(),
                 reason: "gone".to_owned(),
             }],
         };

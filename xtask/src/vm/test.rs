@@ -145,8 +145,25 @@ impl Choice {
 }
 
 impl Run {
+    /// The run that is told from others on the same kernel by this.
+    pub fn of_variant(kernel: &'static Kernel, variant: &str, choice: Choice) -> Option<Self> {
+        let both = |caps| {
+            Mechanism::value_variants()
+                .iter()
+                .map(move |mechanism| (*mechanism, caps))
+        };
+        let all = Caps::value_variants().iter().copied().flat_map(both);
+        all.map(|(mechanism, caps)| Self {
+            kernel,
+            mechanism,
+            caps,
+            choice: choice.clone(),
+        })
+        .find(|run| run.variant() == variant)
+    }
+
     /// How the run is told from others on the same kernel.
-    fn variant(&self) -> String {
+    pub fn variant(&self) -> String {
         match self.caps {
             Caps::All => self.mechanism.name().to_owned(),
             Caps::Service => format!("{} service", self.mechanism.name()),

@@ -29,9 +29,9 @@ fn provoked(cause: &str, expected: Option<&str>, reported: Option<&str>) -> Prov
     }
 }
 
-fn row(kernel: &'static str, variant: &str, outcome: Outcome, provoked: Vec<Provoked>) -> Row {
+fn row(kernel: &str, variant: &str, outcome: Outcome, provoked: Vec<Provoked>) -> Row {
     Row {
-        kernel,
+        kernel: kernel.to_owned(),
         version: "1".to_owned(),
         variant: variant.to_owned(),
         answer: Answer {
@@ -48,7 +48,7 @@ fn table(rows: Vec<Row>) -> CausesTable {
     let results = Results {
         rows,
         not_tested: vec![NotTested {
-            kernel: "5.10",
+            kernel: "5.10".to_owned(),
             reason: "gone".to_owned(),
         }],
     };

@@ -1,0 +1,283 @@
+//! The last run of the full matrix, kept so that what failed in it can be run again alone: a
+//! scenario takes seconds, the matrix takes hours.
+//!
+//! Constraint: the documents say what was run again, when, and at which commit.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::build;
+use crate::command;
+use crate::kernels::{self, Kernel};
+use crate::paths;
+use crate::setup;
+use crate::test::{FULL_TIMEOUT, write_full};
+use crate::vm::agent_tests;
+use crate::vm::results::{Outcome, Results, Row, Tally, WHOLE_VM};
+use crate::vm::test::{Choice, Run, run_all};
+
+/// Its answers, and those that replaced some of them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Last {
+    /// Of the scenarios.
+    pub scenarios: Results,
+    /// Of the unit tests that need a VM.
+    pub tests: Results,
+    /// When, and at which commit.
+    run: String,
+    /// What was run again since, a line for each time.
+    again: Vec<String>,
+}
+
+impl Last {
+    /// A run that has just ended.
+    pub fn of(scenarios: Results, tests: Results) -> Self {
+        Self {
+            scenarios,
+            tests,
+            run: now(),
+            again: Vec::new(),
+        }
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn keep(&self) -> anyhow::Result<()> {
+        let file = file()?;
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
+    }
+
+    fn read() -> anyhow::Result<Self> {
+        let file = file()?;
+        let text = fs::read_to_string(&file).with_context(|| {
+            format!(
+                "no full run to go on from: read {}; cargo xtask test --full makes one",
+                file.display()
+            )
+        })?;
+        serde_json::from_str(&text).with_context(|| format!("read {}", file.display()))
+    }
+
+    /// Of everything in it.
+    pub fn tally(&self) -> Tally {
+        let mut tally = self.scenarios.tally();
+        tally.add(self.tests.tally());
+        tally
+    }
+
+    /// Both matrices, and what was run again.
+    pub fn matrix(&self) -> String {
+        let mut text = [
+            self.scenarios.matrix("scenario"),
+            self.tests.matrix("unit test"),
+        ]
+        .join("\n");
+        text.push_str(&format!("\n- run on {}", self.run));
+        for line in &self.again {
+            text.push_str(&format!("\n- run again on {line}"));
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// The date, and the commit that is checked out. Answers are worth keeping without either.
+fn now() -> String {
+    let said = |program, arguments: &[&str]| {
+        let said = command::output(Command::new(program).args(arguments));
+        said.map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
+    };
+    let date = said("date", &["-u", "+%Y-%m-%d"]);
+    let commit = said("git", &["describe", "--always", "--dirty", "--exclude=*"]);
+    format!("{date} at commit {commit}")
+}
+
+fn file() -> anyhow::Result<PathBuf> {
+    Ok(paths::vm_folder()?.join("full.json"))
+}
+
+/// Runs again what failed, and writes the documents anew.
+///
+/// # Errors
+///
+/// When there is no full run to go on from, set-up or a build fails, or a file cannot be written.
+pub fn run_failed() -> anyhow::Result<ExitCode> {
+    let mut last = Last::read()?;
+    let scenarios = failed(&last.scenarios);
+    let tests = failed(&last.tests);
+    if scenarios.is_empty() && tests.is_empty() {
+        println!("nothing failed in the last full run");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let names = scenarios.keys().chain(tests.keys()).map(|(name, _)| name);
+    let mut wanted: Vec<&'static Kernel> = names.filter_map(|name| kernels::find(name)).collect();
+    wanted.dedup();
+    let missing = setup::ensure(&wanted, false)?;
+    if let Some(first) = missing.first() {
+        bail!(
+            "{} cannot be run again: {}",
+            first.kernel.name,
+            first.reason
+        );
+    }
+    let binaries = build::run()?;
+    let mut answers = run_all(runs(&scenarios), &missing, &binaries, FULL_TIMEOUT).rows;
+    let mut said = named(&answers);
+    replace(&mut last.scenarios, &scenarios, answers);
+    if !tests.is_empty() {
+        let kernels = tests.keys().filter_map(|(name, _)| kernels::find(name));
+        let expected: Vec<String> = tests.values().flatten().cloned().collect();
+        let program = build::agent_tests()?;
+        let kernels = kernels.collect();
+        answers = agent_tests::run_on(kernels, &missing, &binaries, &program, &expected).rows;
+        said.extend(named(&answers));
+        let all = tests.into_keys().map(|place| (place, Vec::new())).collect();
+        replace(&mut last.tests, &all, answers);
+    }
+    last.again.push(format!("{}: {}", now(), said.join(", ")));
+    last.keep()?;
+    let tally = write_full(&last)?;
+    println!("{}\n{tally}", last.matrix());
+    Ok(if tally.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Kernel and variant.
+type Place = (String, String);
+
+/// What failed, by place; nothing in particular where the VM did.
+fn failed(results: &Results) -> BTreeMap<Place, Vec<String>> {
+    let mut failed: BTreeMap<Place, Vec<String>> = BTreeMap::new();
+    let rows = results.rows.iter();
+    for row in rows.filter(|row| row.answer.outcome == Outcome::Failed) {
+        let place = (row.kernel.clone(), row.variant.clone());
+        failed
+            .entry(place)
+            .or_default()
+            .push(row.answer.scenario.clone());
+    }
+    for names in failed.values_mut() {
+        if names.iter().any(|name| name == WHOLE_VM) {
+            names.clear();
+        }
+    }
+    failed
+}
+
+/// The boots that this takes.
+fn runs(failed: &BTreeMap<Place, Vec<String>>) -> Vec<Run> {
+    let boot = |((kernel, variant), names): (&Place, &Vec<String>)| {
+        let choice = if names.is_empty() {
+            Choice::Full
+        } else {
+            Choice::Named(names.clone())
+        };
+        Run::of_variant(kernels::find(kernel)?, variant, choice)
+    };
+    failed.iter().filter_map(boot).collect()
+}
+
+/// Puts new answers in the place of those that failed.
+fn replace(results: &mut Results, failed: &BTreeMap<Place, Vec<String>>, answers: Vec<Row>) {
+    results.rows.retain(|row| {
+        let names = failed.get(&(row.kernel.clone(), row.variant.clone()));
+        !names.is_some_and(|names| names.is_empty() || names.contains(&row.answer.scenario))
+    });
+    results.rows.extend(answers);
+}
+
+fn named(rows: &[Row]) -> Vec<String> {
+    let name = |row: &Row| {
+        let place = format!("{} {}", row.kernel, row.variant);
+        format!("{} ({})", row.answer.scenario, place.trim_end())
+    };
+    rows.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{failed, replace, runs};
+    use crate::vm::results::{Answer, Outcome, Results, Row, WHOLE_VM};
+    use crate::vm::test::Choice;
+
+    fn row(kernel: &str, variant: &str, scenario: &str, outcome: Outcome) -> Row {
+        Row {
+            kernel: kernel.to_owned(),
+            version: "1".to_owned(),
+            variant: variant.to_owned(),
+            answer: Answer {
+                scenario: scenario.to_owned(),
+                outcome,
+                seconds: 1.0,
+                detail: String::new(),
+                provoked: Vec::new(),
+            },
+        }
+    }
+
+    fn answers(results: &Results) -> Vec<(&str, &str, Outcome)> {
+        let of = |row: &'_ Row| row.answer.outcome;
+        let rows = results.rows.iter();
+        rows.map(|row| (row.variant.as_str(), row.answer.scenario.as_str(), of(row)))
+            .collect()
+    }
+
+    #[test]
+    fn only_what_failed_is_run_again_and_replaced() {
+        let mut results = Results {
+            rows: vec![
+                row("6.1", "fentry", "smoke", Outcome::Passed),
+                row("6.1", "fentry", "flood", Outcome::Failed),
+                row("6.1", "fentry service", "flood", Outcome::Passed),
+                row("newest", "kprobe", "smoke", Outcome::Passed),
+                row("newest", "kprobe", WHOLE_VM, Outcome::Failed),
+            ],
+            not_tested: Vec::new(),
+        };
+        // What was kept comes back as it was.
+        let text = serde_json::to_string(&results).unwrap();
+        let back: Results = serde_json::from_str(&text).unwrap();
+        assert_eq!(answers(&back), answers(&results));
+
+        let failed = failed(&results);
+        let runs = runs(&failed);
+        let choices: Vec<_> = runs
+            .iter()
+            .map(|run| (run.kernel.name, run.variant(), run.choice.clone()))
+            .collect();
+        let flood = Choice::Named(vec!["flood".to_owned()]);
+        assert_eq!(
+            choices,
+            [
+                ("6.1", "fentry".to_owned(), flood),
+                ("newest", "kprobe".to_owned(), Choice::Full),
+            ]
+        );
+        let new = vec![
+            row("6.1", "fentry", "flood", Outcome::Passed),
+            row("newest", "kprobe", "smoke", Outcome::Failed),
+        ];
+        replace(&mut results, &failed, new);
+        assert_eq!(
+            answers(&results),
+            [
+                ("fentry", "smoke", Outcome::Passed),
+                ("fentry service", "flood", Outcome::Passed),
+                ("fentry", "flood", Outcome::Passed),
+                ("kprobe", "smoke", Outcome::Failed),
+            ]
+        );
+    }
+}
