@@ -15,14 +15,15 @@ const MAX_WINDOW_FIELD: u64 = 65_535;
 pub struct Impact {
     /// This host's window as the peer computes it, bytes; `None` when unverified.
     pub peer_window_bytes: Option<u64>,
-    /// Smoothed round-trip time, microseconds; `None` when the kernel has not measured it.
+    /// Smoothed round-trip time, microseconds; `None` when the kernel has not measured it. That of
+    /// a SYN cookie is up to 64 ms too long at first.
     pub srtt_us: Option<u32>,
     /// Time from the SYN+ACK to the ACK, microseconds: the round-trip time as far as the
     /// handshake tells; `None` where it is not known which SYN+ACK was answered.
     pub handshake_us: Option<u64>,
     /// The smallest window that a damaged direction is held to, per round-trip time (the
-    /// smoothed one if known, else the handshake's), bytes per second; `None` where nothing
-    /// holds the connection back or no time is known.
+    /// smoothed one if known, else the handshake's; for a SYN cookie the other way round), bytes
+    /// per second; `None` where nothing holds the connection back or no time is known.
     pub ceiling_bytes_per_second: Option<f64>,
 }
 
@@ -80,7 +81,14 @@ pub(super) fn of(
         .flatten();
     let held_to = received.into_iter().chain(sent).min();
     let handshake_us = handshake_us(record, paired, told);
-    let rtt_us = measured.srtt_us.map(u64::from).or(handshake_us);
+    let srtt_us = measured.srtt_us.map(u64::from);
+    // A cookie's is measured by its timestamp, which keeps options in its low 6 bits and is up to
+    // 64 ticks older than its SYN+ACK (cookie_init_timestamp, net/ipv4/syncookies.c, 5.10).
+    let rtt_us = if told.cookie {
+        handshake_us.or(srtt_us)
+    } else {
+        srtt_us.or(handshake_us)
+    };
     Impact {
         peer_window_bytes: Some(peer_window),
         handshake_us,

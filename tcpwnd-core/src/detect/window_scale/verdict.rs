@@ -139,7 +139,8 @@ fn has_synack(record: &HandshakeRecord) -> bool {
 /// Whether a handshake without a record can have begun before watching did.
 ///
 /// A smoothed round-trip time that was measured by now is the time from the SYN+ACK to the ACK
-/// (`tcp_synack_rtt_meas`, net/ipv4/tcp_input.c); SYN cookies and repeated SYN+ACKs have none.
+/// (`tcp_synack_rtt_meas`, net/ipv4/tcp_input.c), or a little longer for a SYN cookie; cookies and
+/// repeated SYN+ACKs have none without timestamps.
 fn began_before(record: &HandshakeRecord, context: &Context) -> bool {
     let since = context.watching_since_ktime_ns;
     let now = record.header.ktime_ns;

@@ -24,15 +24,37 @@ fn a_window_that_is_too_small_over_the_round_trip_is_the_ceiling() {
     let mut record = cookie(1, 7);
     let impact = judged(&record).impact;
     assert_eq!(impact.peer_window_bytes, Some(1_024));
-    // A cookie's round trip is not measured by then; the handshake's own 200 ms has to do.
+    // Without timestamps a cookie's round trip is not measured by then; the handshake's own 200 ms
+    // has to do.
     assert_eq!(impact.srtt_us, None);
     assert_eq!(impact.handshake_us, Some(200_000));
     assert_eq!(impact.ceiling_bytes_per_second, Some(5_120.0));
-    // What the kernel measured goes first, in eighths of a microsecond.
+    // With them it is, but 64 ms too long at worst.
+    record.child.srtt_us8 = 264_000 * 8;
+    let impact = judged(&record).impact;
+    assert_eq!(impact.srtt_us, Some(264_000));
+    assert_eq!(impact.ceiling_bytes_per_second, Some(5_120.0));
+    // It has to do where it is not known which SYN+ACK was answered.
+    record.handshake.synacks = 2;
+    record.handshake.ack.options = ack_options(None);
+    let impact = judged(&record).impact;
+    assert_eq!(impact.handshake_us, None);
+    assert_eq!(
+        impact.ceiling_bytes_per_second,
+        Some(1_024.0 * 1_000_000.0 / 264_000.0)
+    );
+}
+
+/// Without a cookie what the kernel measured goes first, in eighths of a microsecond.
+#[test]
+fn the_smoothed_round_trip_goes_before_the_handshakes_where_nothing_is_kept_in_its_timestamp() {
+    let mut record = healthy();
+    record.child.rcv_wscale = 13;
     record.child.srtt_us8 = 800_000;
     let impact = judged(&record).impact;
-    assert_eq!(impact.srtt_us, Some(100_000));
-    assert_eq!(impact.ceiling_bytes_per_second, Some(10_240.0));
+    let window = peer_window(record.child.rcv_wnd, Some(13), Some(7));
+    assert_eq!(impact.handshake_us, Some(200_000));
+    assert_eq!(impact.ceiling_bytes_per_second, Some(window as f64 * 10.0));
 }
 
 #[test]
