@@ -13,7 +13,7 @@ use super::stage::PORT;
 use crate::agent::{Mechanism, Report};
 use crate::bpf::Lookups;
 use crate::broker::Broker;
-use crate::client::come_and_go;
+use crate::client::come_and_go_in_a_crowd;
 use crate::http::{get, metric};
 use crate::net::{Pair, PairOptions};
 use crate::socket::ListenOptions;
@@ -38,7 +38,7 @@ pub fn long(bench: &Bench) -> Result<String> {
 
 fn play(bench: &Bench, handshakes: usize) -> Result<String> {
     let pair = Pair::new(PairOptions { delay: DELAY })?;
-    let _broker = Broker::start(&pair.server, &ListenOptions::default())?;
+    let broker = Broker::start(&pair.server, &ListenOptions::default())?;
     let listen = free_address()?;
     let text = listen.to_string();
     let mechanism = bench.launch.mechanism.name();
@@ -54,7 +54,7 @@ fn play(bench: &Bench, handshakes: usize) -> Result<String> {
     let mut agent = bench.trace()?;
     let lookups = Lookups::start(2)?;
     let scraping = AtomicBool::new(true);
-    let scrapes = std::thread::scope(|scope| {
+    let (scrapes, resets) = std::thread::scope(|scope| {
         let scraper = scope.spawn(|| {
             let mut count = 0u32;
             while scraping.load(Ordering::Acquire) {
@@ -66,9 +66,16 @@ fn play(bench: &Bench, handshakes: usize) -> Result<String> {
         let visited = crowd(&pair, handshakes);
         scraping.store(false, Ordering::Release);
         let scrapes = scraper.join().ok().context("the scraper panicked")??;
-        visited.map(|()| scrapes)
+        visited.map(|resets| (scrapes, resets))
     })?;
     let looked_up = lookups.finish();
+    // Of a connection that was reset the server has its end, or it has not.
+    let wanted = handshakes;
+    let handshakes = broker.wait_accepted(wanted)?.len();
+    ensure!(
+        handshakes <= wanted + resets,
+        "{wanted} visits and {resets} more that were reset, but {handshakes} were accepted"
+    );
     agent.wait_handshakes(handshakes)?;
     let report = agent.finish()?;
     check(&report, handshakes)?;
@@ -100,17 +107,18 @@ fn play(bench: &Bench, handshakes: usize) -> Result<String> {
     ))
 }
 
-/// Several clients at once.
-fn crowd(pair: &Pair, handshakes: usize) -> Result<()> {
+/// Several clients at once; returns how many more connections were reset.
+fn crowd(pair: &Pair, handshakes: usize) -> Result<usize> {
     let to = SocketAddr::new(Pair::SERVER_V4, PORT);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| scope.spawn(|| come_and_go(&pair.client, to, handshakes / CLIENTS)))
+            .map(|_| scope.spawn(|| come_and_go_in_a_crowd(&pair.client, to, handshakes / CLIENTS)))
             .collect();
+        let mut resets = 0;
         for client in clients {
-            client.join().ok().context("a client panicked")??;
+            resets += client.join().ok().context("a client panicked")??;
         }
-        Ok(())
+        Ok(resets)
     })
 }
 
