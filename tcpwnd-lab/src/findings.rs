@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -95,12 +96,31 @@ pub struct Handshake {
     pub receive: Option<Receive>,
     /// The direction in which this host sends.
     pub send: Option<Send>,
+    /// What the damage comes to.
+    pub impact: Impact,
     /// What the scale is computed from and changed between SYN+ACK and ACK, by name.
     #[serde(default)]
     pub inputs: BTreeMap<String, Changed>,
 }
 
 impl Handshake {
+    /// The round-trip time that the ceiling is computed with: the handshake's for a SYN cookie,
+    /// whose timestamp is up to 64 ticks older than its SYN+ACK.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        let Impact {
+            srtt_us,
+            handshake_us,
+            ..
+        } = self.impact;
+        let us = if self.path == "cookie" {
+            handshake_us.or(srtt_us)
+        } else {
+            srtt_us.or(handshake_us)
+        };
+        us.map(Duration::from_micros)
+    }
+
     /// Scale in the SYN+ACK, as reported.
     #[must_use]
     pub fn advertised(&self) -> Option<u8> {
@@ -134,6 +154,8 @@ pub struct Receive {
     pub factor: f64,
     /// `none`, `too_small` or `overrun`.
     pub damage: String,
+    /// The window as the peer computes it, in bytes.
+    pub peer_window_bytes: u64,
 }
 
 /// How the peer's windows arrive at this host.
@@ -143,8 +165,21 @@ pub struct Send {
     pub offered: Option<u8>,
     /// Scale by which the socket reads the peer's windows; none without window scaling.
     pub used: Option<u8>,
+    /// How many times too small this host takes the window for.
+    pub factor: f64,
     /// `none`, `too_small` or `overrun`.
     pub damage: String,
+}
+
+/// What the damage comes to.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Impact {
+    /// Smoothed round-trip time, in microseconds; none where the kernel has not measured it.
+    pub srtt_us: Option<u64>,
+    /// From the SYN+ACK to the ACK, in microseconds.
+    pub handshake_us: Option<u64>,
+    /// Window per round trip of the direction that is held back most, in bytes per second.
+    pub ceiling_bytes_per_second: Option<f64>,
 }
 
 /// A window that a connection under watch has sent.

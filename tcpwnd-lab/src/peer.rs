@@ -194,6 +194,19 @@ impl<'t> Peer<'t> {
         self.send(sequence, flag::ACK | flag::PSH, options, bytes.to_vec())
     }
 
+    /// Sends a segment without data that was acknowledged before, to which the server answers with
+    /// an ACK.
+    ///
+    /// # Errors
+    /// As [`Tun::send`].
+    pub fn keep_alive(&self, timestamps: Option<(u32, u32)>) -> Result<()> {
+        let options = Options {
+            timestamps,
+            ..Options::default()
+        };
+        self.send(self.next.wrapping_sub(1), flag::ACK, options, Vec::new())
+    }
+
     /// Sends a RST.
     ///
     /// # Errors

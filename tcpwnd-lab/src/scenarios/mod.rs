@@ -14,6 +14,7 @@ mod changed;
 mod cookies;
 mod fast_open_closed;
 mod flood;
+mod impact;
 mod jvm;
 mod laboratory;
 mod lockdown;

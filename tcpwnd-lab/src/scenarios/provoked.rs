@@ -282,8 +282,10 @@ mod tests {
             },
             "receive": {
                 "advertised": 9, "used": 13, "factor": 16.0, "damage": "too_small",
+                "peer_window_bytes": 4096,
             },
             "send": null,
+            "impact": {"srtt_us": null, "handshake_us": null, "ceiling_bytes_per_second": null},
         });
         serde_json::from_value(line).unwrap()
     }

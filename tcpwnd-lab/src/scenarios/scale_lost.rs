@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 
 use super::bench::{Bench, compare};
+use super::impact::Slow;
 use super::provoked::{Expected, Provocation};
 use super::stage::{COOKIES, PORT, Stage, unlocked};
 use crate::peer::Offer;
@@ -107,12 +108,16 @@ fn lost(
     let stage = Stage::new(&unlocked(), settings)?;
     let mut agent = bench.trace()?;
     let mut peer = stage.peer_offering(1, offer);
-    let synack = peer.connect()?;
+    let slow = Slow::begin(&mut peer)?;
+    let synack = slow.synack();
     ensure!(
         synack.options.window_scale.is_none(),
         "the SYN+ACK has a scale: {synack:?}"
     );
+    peer.ack(synack)?;
     let accepted = stage.broker.wait_accepted(1)?;
+    let timestamps = peer.timestamps(synack);
+    let seen = slow.seen(&mut peer, timestamps)?;
     agent.wait_handshakes(1)?;
     let report = agent.finish()?;
     bench.provoked_all(what, 1, &report)?;
@@ -122,5 +127,9 @@ fn lost(
         finding.advertised().is_none(),
         "reported was a scale: {finding:?}"
     );
-    Ok(format!("scale_lost: {}", what.done))
+    seen.check(finding, accepted[0].info.used(), Some(seen.held()))?;
+    Ok(format!(
+        "scale_lost: {}; at most {} bytes a round trip, as reported",
+        what.done, seen.window
+    ))
 }

@@ -6,9 +6,11 @@ use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, compare};
 use super::changed::EITHER;
+use super::impact::{Held, Seen, Slow};
 use super::provoked::{Expected, Provocation};
 use super::stage::{PORT, Stage, unlocked};
 use crate::broker::{self, Accepted};
+use crate::findings::Handshake;
 use crate::packet::Segment;
 use crate::peer::{OFFERED_SCALE, Peer};
 
@@ -22,13 +24,15 @@ pub fn play(bench: &Bench) -> Result<String> {
     let (mut stripped, mut sound) = (stage.peer(1), stage.peer(2));
     stripped.window = ON_WIRE;
     sound.window = ON_WIRE;
-    stripped.syn()?;
-    let synack = stripped.synack()?;
+    let slow = Slow::begin(&mut stripped)?;
     ensure!(
-        synack.options.timestamps.is_some(),
-        "the SYN+ACK has no timestamps: {synack:?}"
+        slow.synack().options.timestamps.is_some(),
+        "the SYN+ACK has no timestamps: {:?}",
+        slow.synack()
     );
     stripped.ack_with(None)?;
+    stage.wait_accepted_from(stripped.local())?;
+    let seen = slow.seen(&mut stripped, None)?;
     stripped.data(&broker::encode(0, broker::LONGEST_ANSWER), None)?;
     let first = stripped.receive()?;
     // By the time that this one has all of its answer, the other one has what it will get.
@@ -38,7 +42,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     let whole = answer(&stage, &mut sound, broker::LONGEST_ANSWER)?;
     let piece = sent_so_far(&stage, &stripped, first)?;
     ensure!(
-        piece <= u32::from(ON_WIRE) && whole == broker::LONGEST_ANSWER,
+        piece == u32::from(ON_WIRE) && whole == broker::LONGEST_ANSWER,
         "the server sent {piece} and {whole} bytes at once"
     );
     let near_misses = near_misses()?;
@@ -57,18 +61,27 @@ pub fn play(bench: &Bench) -> Result<String> {
     );
     bench.provoked(&what, finding)?;
     compare(&report, PORT, &accepted, &[])?;
-    let send = finding
-        .send
-        .as_ref()
-        .context("nothing is said about sending")?;
+    check(finding, &seen, accepted[0].info.used(), piece)
+}
+
+/// Both directions have lost their scale. Of the client's window the server used `piece` bytes.
+fn check(finding: &Handshake, seen: &Seen, used: Option<u8>, piece: u32) -> Result<String> {
+    let send = finding.send.as_ref();
+    let send = send.context("nothing is said about sending")?;
     ensure!(
-        finding.advertised() == synack.options.window_scale
+        finding.advertised() == seen.told
             && finding.used().is_none()
             && send.offered == Some(OFFERED_SCALE)
             && send.used.is_none()
-            && send.damage == "too_small",
-        "both directions have lost their scale, but reported was {finding:?}"
+            && send.damage == "too_small"
+            && send.factor == f64::from(WINDOW / piece),
+        "of {WINDOW} bytes the server used {piece}, but reported was {finding:?}"
     );
+    let held = Held {
+        window: piece.into(),
+        step: 1,
+    };
+    seen.check(finding, used, Some(held))?;
     Ok(format!(
         "mismatch {:?} to none; of a window of {WINDOW} bytes the server used {piece}",
         finding.advertised()
