@@ -3,6 +3,7 @@
 //! is closed, and goes on in no case in which it cannot know.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,6 +15,7 @@ use crate::findings::{Answer, Line};
 use crate::http::get;
 use crate::peer::Peer;
 use crate::restart_script::RestartScript;
+use crate::wait::{self, PATIENCE};
 
 /// Seconds after which the script gives a broker up, where it should not come to that.
 const LONG: u32 = 300;
@@ -52,6 +54,11 @@ impl Host {
     }
 
     fn restart(&mut self) -> Result<()> {
+        // As quick as no real one is: handshakes are counted from the next tenth of a second on.
+        let asked = Instant::now();
+        wait::until_true(PATIENCE, "the next tenth of a second", || {
+            Ok(asked.elapsed() > Duration::from_millis(100))
+        })?;
         self.stage.rebind(&unlocked())
     }
 
