@@ -250,11 +250,20 @@ fn a_scraper_that_stays_is_not_displaced_by_others_that_stay_silent() {
         let mut silent = Vec::new();
         for _ in 0..10 {
             silent.extend((0..LIMIT / 2).map(|_| connect(addr)));
+            // Who comes after them gets an answer: so they have all been taken by then.
+            assert!(get(addr, "/healthz").ends_with("ok\n"));
             let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
             scraper.write_all(request).unwrap();
-            let mut answer = [0; 512];
-            let count = scraper.read(&mut answer).unwrap();
-            answers.push(String::from_utf8_lossy(&answer[..count]).into_owned());
+            let mut answer = String::new();
+            let mut part = [0; 512];
+            while !answer.ends_with("ok\n") {
+                let count = scraper.read(&mut part).unwrap();
+                if count == 0 {
+                    break;
+                }
+                answer.push_str(&String::from_utf8_lossy(&part[..count]));
+            }
+            answers.push(answer);
         }
         answers
     });
