@@ -9,7 +9,7 @@ use tcpwnd_core::{Engine, Finding, KernelTotals, Observation, Settings};
 
 const FLOW_LIMIT: usize = 3;
 const LENGTHS: [(Kind, usize); 3] = [
-    (Kind::Handshake, 432),
+    (Kind::Handshake, 504),
     (Kind::Closed, 80),
     (Kind::Window, 80),
 ];
@@ -18,6 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let mut engine = Engine::new(Settings {
         watching_since_ktime_ns: 1 << 32,
         rcvbuf_sets_clamp: true,
+        sees_synproxy: true,
         flow_limit: FLOW_LIMIT,
     })
     .with_filter(|flow| flow.remote().port() != 7)

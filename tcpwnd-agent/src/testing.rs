@@ -25,6 +25,7 @@ pub fn engine() -> Engine {
     Engine::new(Settings {
         watching_since_ktime_ns: SINCE_NS,
         rcvbuf_sets_clamp: false,
+        sees_synproxy: false,
         flow_limit: FLOW_LIMIT,
     })
     .with_rmem_max(rmem_max(SINCE_NS), move || rmem_max(u64::MAX))

@@ -52,6 +52,10 @@ numbered! {
         SetState = "inet_sock_set_state",
         /// `tcp_select_window` or `__tcp_select_window`, for sockets under watch only.
         SelectWindow = "tcp_select_window",
+        /// A SYN+ACK of netfilter's SYN proxy leaves over IPv4: `ip_route_me_harder`.
+        SynproxySynack = "synproxy_synack",
+        /// The same over IPv6: `ip6_local_out`.
+        SynproxySynackV6 = "synproxy_synack_ipv6",
     }
 }
 
@@ -111,7 +115,7 @@ pub const PROBE_COUNT: usize = Probe::ALL.len();
 /// Number of counters.
 pub const COUNTER_COUNT: usize = Counter::ALL.len();
 /// Room in a slot; what is not used yet is zero.
-const SLOT_COUNTERS: usize = 29;
+const SLOT_COUNTERS: usize = 27;
 
 /// The counters of one CPU, written by that CPU alone.
 #[repr(C)]

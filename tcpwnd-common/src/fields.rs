@@ -167,6 +167,8 @@ fields! {
     SkbHead = "sk_buff.head",
     /// u16: offset of the TCP header from the buffer's beginning.
     SkbTransportHeader = "sk_buff.transport_header",
+    /// u16: offset of the IP header from the buffer's beginning.
+    SkbNetworkHeader = "sk_buff.network_header",
 }
 
 /// Number of entries in the table.

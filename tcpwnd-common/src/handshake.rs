@@ -35,6 +35,9 @@ pub mod synack_flags {
     pub const WSCALE_OK: u8 = 4;
     /// The request carries timestamps (`inet_request_sock.tstamp_ok`).
     pub const TSTAMP_OK: u8 = 8;
+    /// The SYN that it answers is a SYN proxy's, which has answered the peer itself: see
+    /// [`Handshake::syn_ack`](super::Handshake::syn_ack).
+    pub const PROXIED: u8 = 16;
 }
 
 /// A SYN+ACK as `tcp_make_synack` returned it.
@@ -68,6 +71,45 @@ assert_layout!(SynAck, size 64, align 8, {
     flags: u8,
     kind: u8,
     options: TcpOptions,
+});
+
+/// Bits of [`ProxySynAck::flags`].
+pub mod proxy_flags {
+    /// It carries a window scale, as its last option.
+    pub const WSCALE: u8 = 1;
+    /// A later one of the same sequence number said something else about windows.
+    pub const DIFFER: u8 = 2;
+}
+
+/// A SYN+ACK that netfilter's SYN proxy on this host sent to the peer, in place of the stack's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxySynAck {
+    /// When the first one of this sequence number left, nanoseconds of CLOCK_MONOTONIC; 0 when
+    /// none is known.
+    pub ktime_ns: u64,
+    /// Its sequence number, host byte order.
+    pub isn: u32,
+    /// SYN+ACKs of this sequence number.
+    pub synacks: u32,
+    /// The first one's options, read from the packet.
+    pub options: TcpOptions,
+    /// Shift count that it announces; valid with [`proxy_flags::WSCALE`].
+    pub wscale: u8,
+    /// [`proxy_flags`].
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+assert_layout!(ProxySynAck, size 64, align 8, {
+    ktime_ns: u64,
+    isn: u32,
+    synacks: u32,
+    options: TcpOptions,
+    wscale: u8,
+    flags: u8,
+    reserved: [u8; 2],
 });
 
 /// What the window scale is computed from (`tcp_select_initial_window`), as of one moment.
@@ -181,9 +223,17 @@ pub struct Handshake {
     pub flags: u32,
     /// Window clamp that the cookie path computed for the child, bytes; 0 where it was not read.
     pub cookie_window_clamp: u32,
+    /// The acknowledgement number of the SYN, host byte order; 0 where the SYN was not seen.
+    ///
+    /// Without the flag ACK it means nothing (RFC 9293, section 3.1), and stacks leave it 0.
+    /// netfilter's SYN proxy puts the sequence number there of the SYN+ACK that it sent to the
+    /// peer (`synproxy_send_server_syn`, net/netfilter/nf_synproxy_core.c, 5.10 to 7.3).
+    pub syn_ack: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-assert_layout!(Handshake, size 328, align 8, {
+assert_layout!(Handshake, size 336, align 8, {
     first: SynAck,
     last: SynAck,
     inputs: Inputs,
@@ -193,4 +243,6 @@ assert_layout!(Handshake, size 328, align 8, {
     synacks: u32,
     flags: u32,
     cookie_window_clamp: u32,
+    syn_ack: u32,
+    reserved: u32,
 });

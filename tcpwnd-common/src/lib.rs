@@ -21,14 +21,17 @@ pub use config::{Config, FAMILY_IPV4, FAMILY_IPV6, MAX_PORT_RANGES, PortRange};
 pub use counters::{COUNTER_COUNT, Counter, CpuCounters, PROBE_COUNT, Probe};
 pub use fields::{FIELD_COUNT, Field, FieldRef, FieldTable};
 pub use flow::FlowKey;
-pub use handshake::{Ack, Handshake, Inputs, SynAck, TcpOptions, handshake_flags, synack_flags};
+pub use handshake::{
+    Ack, Handshake, Inputs, ProxySynAck, SynAck, TcpOptions, handshake_flags, proxy_flags,
+    synack_flags,
+};
 pub use listener::{LISTENER_SLOTS, ListenerKey, ListenerSlot};
 pub use records::{
     Child, ClosedRecord, HandshakeRecord, Header, Kind, Outcome, WindowRecord, child_flags,
 };
 
 /// Version of every layout in this crate; the first field of every record carries it.
-pub const ABI_VERSION: u16 = 2;
+pub const ABI_VERSION: u16 = 3;
 
 /// Longest TCP option area, in bytes (RFC 9293, section 3.1: data offset is at most 15 words).
 pub const MAX_TCP_OPTIONS: usize = 40;

@@ -1,7 +1,7 @@
 //! The records that travel through the ring buffer or the perf buffer.
 
 use crate::flow::FlowKey;
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, ProxySynAck};
 use crate::layout::assert_layout;
 
 macro_rules! coded {
@@ -151,14 +151,19 @@ pub struct HandshakeRecord {
     /// The handshake as it was seen; it may be of an earlier connection with the same addresses
     /// (compare sequence numbers).
     pub handshake: Handshake,
+    /// What netfilter's SYN proxy told the peer, where the stack's SYN+ACK went to the proxy only;
+    /// all zero when that was not seen. It is of this connection if its sequence number is
+    /// [`Handshake::syn_ack`].
+    pub proxy: ProxySynAck,
 }
 
-assert_layout!(HandshakeRecord, size 432, align 8, {
+assert_layout!(HandshakeRecord, size 504, align 8, {
     header: Header,
     flow: FlowKey,
     child: Child,
     record_found: u32,
     handshake: Handshake,
+    proxy: ProxySynAck,
 });
 
 /// A connection that looked damaged has ended.

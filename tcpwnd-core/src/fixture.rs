@@ -4,7 +4,8 @@
 use core::mem::size_of;
 use tcpwnd_common::{
     ABI_VERSION, Ack, Child, ClosedRecord, FlowKey, Handshake, HandshakeRecord, Header, Inputs,
-    Kind, Outcome, SynAck, TcpOptions, WindowRecord, child_flags, synack_flags,
+    Kind, Outcome, ProxySynAck, SynAck, TcpOptions, WindowRecord, child_flags, proxy_flags,
+    synack_flags,
 };
 
 /// When watching began, in all tests.
@@ -149,6 +150,19 @@ pub const NO_HANDSHAKE: Handshake = Handshake {
     synacks: 0,
     flags: 0,
     cookie_window_clamp: 0,
+    syn_ack: 0,
+    reserved: 0,
+};
+
+/// No SYN+ACK of a SYN proxy.
+pub const NO_PROXY: ProxySynAck = ProxySynAck {
+    ktime_ns: 0,
+    isn: 0,
+    synacks: 0,
+    options: ABSENT,
+    wscale: 0,
+    flags: 0,
+    reserved: [0; 2],
 };
 
 /// 10.9.0.1:9092 and 10.9.0.2:40000.
@@ -207,6 +221,7 @@ pub fn healthy() -> HandshakeRecord {
             synacks: 1,
             ..NO_HANDSHAKE
         },
+        proxy: NO_PROXY,
     }
 }
 
@@ -220,6 +235,38 @@ pub fn cookie(advertised: u8, used: u8) -> HandshakeRecord {
     record.child.rcv_wscale = used;
     record.child.srtt_us8 = 0;
     if advertised != used {
+        record.child.flags |= child_flags::TRACKED;
+    }
+    record
+}
+
+/// Sequence number of the SYN proxy's SYN+ACK.
+pub const PROXY_ISN: u32 = 0xc00c_1e00;
+/// Round-trip time between the peer and the SYN proxy, nanoseconds.
+pub const PROXY_RTT_NS: u64 = 50_000_000;
+/// TSval of the SYN proxy's SYN+ACK: its low bits are what the peer offered.
+pub const PROXY_TSVAL: u32 = 0x0055_6600 | OFFERED as u32;
+
+/// A connection through netfilter's SYN proxy, whose rule announces `announced`; the stack
+/// announces and uses `used`.
+pub fn proxied(announced: Option<u8>, used: u8) -> HandshakeRecord {
+    let mut record = healthy();
+    record.child.rcv_wscale = used;
+    // Between the proxy and the stack it takes no time.
+    record.child.srtt_us8 = 8 * 30;
+    record.handshake.first = synack(Some(used), synack_flags::PROXIED);
+    record.handshake.syn = options(Some(OFFERED), Some((77, PROXY_TSVAL)));
+    record.handshake.syn_ack = PROXY_ISN;
+    record.proxy = ProxySynAck {
+        ktime_ns: record.header.ktime_ns - PROXY_RTT_NS,
+        isn: PROXY_ISN,
+        synacks: 1,
+        options: options(announced, Some((PROXY_TSVAL, 77))),
+        wscale: announced.unwrap_or(0),
+        flags: announced.map_or(0, |_| proxy_flags::WSCALE),
+        reserved: [0; 2],
+    };
+    if announced != Some(used) {
         record.child.flags |= child_flags::TRACKED;
     }
     record

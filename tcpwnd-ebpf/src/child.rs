@@ -10,7 +10,8 @@ use crate::maps::{OPEN, Open, WATCH, Watch};
 use crate::read::{Object, Result};
 use aya_ebpf::bindings::BPF_ANY;
 use tcpwnd_common::{
-    Child, Counter, Field, FlowKey, HandshakeRecord, child_flags, handshake_flags, synack_flags,
+    Child, Counter, Field, FlowKey, HandshakeRecord, SynAck, child_flags, handshake_flags,
+    proxy_flags, synack_flags,
 };
 
 /// Fills `into`, which must be zero; COMPLETE is set when every field was read.
@@ -61,14 +62,39 @@ pub fn suspect(record: &HandshakeRecord) -> bool {
 #[inline(always)]
 fn differs(record: &HandshakeRecord) -> bool {
     let child = &record.child;
-    let synack = if answers_previous(record) {
-        &record.handshake.last
-    } else {
-        &record.handshake.first
-    };
+    if is_proxied(record) {
+        return differs_from_proxy(record);
+    }
+    let synack = answered(record);
     (child.flags & child_flags::WSCALE_OK != 0) != (synack.flags & synack_flags::WSCALE_OK != 0)
         || child.rcv_wscale != synack.rcv_wscale
         || child.snd_wscale != synack.snd_wscale
+}
+
+/// The same of the SYN+ACK of a SYN proxy; one that was not seen announced nothing that is known.
+#[inline(always)]
+fn differs_from_proxy(record: &HandshakeRecord) -> bool {
+    let (child, proxy) = (&record.child, &record.proxy);
+    proxy.ktime_ns != 0
+        && proxy.isn == record.handshake.syn_ack
+        && ((child.flags & child_flags::WSCALE_OK != 0) != (proxy.flags & proxy_flags::WSCALE != 0)
+            || child.rcv_wscale != proxy.wscale)
+}
+
+/// Whether the SYN that the child comes of was a SYN proxy's.
+#[inline(always)]
+pub fn is_proxied(record: &HandshakeRecord) -> bool {
+    answered(record).flags & synack_flags::PROXIED != 0
+}
+
+/// The SYN+ACK that the child answers.
+#[inline(always)]
+fn answered(record: &HandshakeRecord) -> &SynAck {
+    if answers_previous(record) {
+        &record.handshake.last
+    } else {
+        &record.handshake.first
+    }
 }
 
 /// Whether the child answers the SYN+ACK before the first one.

@@ -5,6 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use tcpwnd_common::{
     CpuCounters, FlowKey, Handshake, LISTENER_SLOTS as SLOTS, ListenerKey, ListenerSlot,
+    ProxySynAck,
 };
 
 /// Records on their way to user space.
@@ -15,6 +16,11 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 /// by sequence number turns that into a counted `no_record`.
 #[map]
 pub static HANDSHAKES: LruHashMap<FlowKey, Handshake> = LruHashMap::with_max_entries(1 << 15, 0);
+
+/// SYN+ACKs of netfilter's SYN proxy, by flow with `bound_ifindex` 0. The agent gives it entries
+/// only where there is such a proxy.
+#[map]
+pub static PROXIED: LruHashMap<FlowKey, ProxySynAck> = LruHashMap::with_max_entries(1 << 10, 0);
 
 /// A damaged connection that is open.
 #[repr(C)]

@@ -20,6 +20,12 @@ pub fn sequence(header: Object) -> Result<u32> {
     Ok(u32::from_be(header.at(4)?))
 }
 
+/// Acknowledgement number of a TCP header, whether it means anything or not, host byte order.
+#[inline(always)]
+pub fn acknowledgement(header: Object) -> Result<u32> {
+    Ok(u32::from_be(header.at(8)?))
+}
+
 /// Copies window and options of `header`; `into` must be zero.
 #[inline(always)]
 pub fn copy(header: Object, into: &mut TcpOptions) -> Result<()> {

@@ -68,6 +68,7 @@ impl Session {
         let engine = Engine::new(engine::Settings {
             watching_since_ktime_ns: attached.watching_since_ktime_ns(),
             rcvbuf_sets_clamp: attached.rcvbuf_sets_clamp(),
+            sees_synproxy: attached.sees_synproxy(),
             flow_limit: FLOW_LIMIT,
         });
         let engine = engine

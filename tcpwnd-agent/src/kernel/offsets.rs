@@ -159,7 +159,8 @@ fn widths(field: Field) -> &'static [u8] {
         | Field::InetSport
         | Field::MssClamp
         | Field::AdvMss
-        | Field::SkbTransportHeader => &[16],
+        | Field::SkbTransportHeader
+        | Field::SkbNetworkHeader => &[16],
         Field::RemoteAddr4
         | Field::LocalAddr4
         | Field::BoundIfindex

@@ -31,6 +31,8 @@ pub struct Hints {
     rcvbuf_locked: bool,
     netns: BTreeSet<u32>,
     changed: BTreeMap<&'static str, ChangedInput>,
+    /// Shift counts that a SYN proxy's rule announced and that the sockets used.
+    synproxy: BTreeSet<(u8, u8)>,
 }
 
 /// A listen queue that was too short.
@@ -59,6 +61,11 @@ impl Hints {
                 let locked = inputs.iter().flatten().any(|inputs| inputs.rcvbuf_locked);
                 self.rcvbuf_locked |= locked;
                 self.mismatch.insert(cause);
+                if cause == MismatchCause::SynproxyWscale
+                    && let Some(receive) = finding.receive
+                {
+                    self.synproxy.extend(receive.advertised.zip(receive.used));
+                }
                 self.changed
                     .extend(finding.inputs.iter().map(|(name, change)| (*name, *change)));
             }
@@ -112,6 +119,7 @@ pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<St
                 .to_owned(),
         );
     }
+    steps.extend(of_synproxy(hints));
     steps.extend(of_changes(hints));
     steps.extend(of_ends(hints, &settings));
     steps
@@ -181,6 +189,28 @@ fn of_timestamps(hints: &Hints, settings: &Settings) -> Option<String> {
     disabled.then(|| {
         format!("net.ipv4.tcp_timestamps=1{now}: it was switched off while clients connected")
     })
+}
+
+/// What the rule of netfilter's SYN proxy should announce.
+fn of_synproxy(hints: &Hints) -> Vec<String> {
+    let mut steps: Vec<_> = hints
+        .synproxy
+        .iter()
+        .map(|(announced, used)| {
+            format!(
+                "wscale {used} in the rule of netfilter's SYN proxy (now {announced}): the proxy's \
+                 shift count is the one that clients believe, and must be the sockets'"
+            )
+        })
+        .collect();
+    if hints.lost.contains(&LostCause::SynproxyWithoutScale) {
+        steps.push(
+            "timestamp and wscale in the rule of netfilter's SYN proxy: it announces a scale only \
+             with both, and to clients that offer both"
+                .to_owned(),
+        );
+    }
+    steps
 }
 
 /// What was changed while clients connected.

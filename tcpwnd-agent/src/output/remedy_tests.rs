@@ -162,3 +162,26 @@ fn cookies_that_are_off_need_no_switching_off() {
         "{found:?}"
     );
 }
+
+#[test]
+fn a_syn_proxy_is_told_what_the_sockets_use() {
+    let mut hints = hints(&[MismatchCause::SynproxyWscale], &[]);
+    hints.by_cookie = false;
+    hints.synproxy = [(3, 7)].into();
+    let all = steps(&hints, &SETTINGS, None);
+    assert_eq!(all.len(), 2);
+    let begin = "wscale 7 in the rule of netfilter's SYN proxy (now 3): ";
+    assert!(all[1].starts_with(begin), "{}", all[1]);
+}
+
+#[test]
+fn a_syn_proxy_without_a_scale_is_given_one() {
+    let hints = hints(&[], &[LostCause::SynproxyWithoutScale]);
+    assert_eq!(
+        begin(&hints),
+        [
+            "reconnect the damaged clients",
+            "timestamp and wscale in the rule of netfilter's SYN proxy",
+        ]
+    );
+}

@@ -11,7 +11,7 @@ use tcpwnd_common::{Counter, ListenerSlot, Probe};
 use super::failure::one_line;
 use super::hook::{Carried, Workshop, candidates};
 use super::mapped::{Counters, Listeners};
-use super::table::{self, HOOKS, Hook, WINDOW};
+use super::table::{self, HOOKS, Hook, NO_SYNPROXY, SYNPROXY, SYNPROXY_MARK, WINDOW};
 use super::{
     AttachError, CountersSnapshot, Mechanism, MechanismChoice, ProbeStatus, Settings, object,
     program,
@@ -32,6 +32,7 @@ struct Absent {
 /// Everything that is attached; dropping it detaches and unloads all of it.
 pub struct Attached {
     hooks: Vec<Carried>,
+    synproxy: Vec<Carried>,
     window: Option<Carried>,
     absent: Vec<Absent>,
     ebpf: Ebpf,
@@ -74,9 +75,11 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
             consequence: "functions are looked for in BTF, which does not list those of modules",
         });
     }
-    let loaded = object::load(settings, &btf, offsets.table, &host)?;
+    let synproxy = presence(SYNPROXY_MARK) == Presence::Present;
+    let loaded = object::load(settings, &btf, offsets.table, synproxy, &host)?;
     let mut attached = Attached {
         hooks: Vec::new(),
+        synproxy: Vec::new(),
         window: None,
         absent: Vec::new(),
         ebpf: loaded.ebpf,
@@ -107,11 +110,30 @@ impl Attached {
             btf: btf.as_ref().map_err(String::as_str),
             host: &self.host,
         };
+        let synproxy = presence(SYNPROXY_MARK) == Presence::Present;
+        for hook in &SYNPROXY {
+            let ways = candidates(hook, settings.mechanism, &presence);
+            let carried = match synproxy {
+                true => Carried::load(hook, ways, &mut shop).map_err(|error| error.to_string()),
+                false => Err(NO_SYNPROXY.to_owned()),
+            };
+            match carried {
+                Ok(carried) => self.synproxy.push(carried),
+                // What it told a peer is not known then, and the verdict says so.
+                Err(reason) => self.absent.push(absent(hook, &reason)),
+            }
+        }
         for hook in &HOOKS {
             let ways = candidates(hook, settings.mechanism, &presence);
             match hook.dispensable {
                 Some(reason) if ways.is_empty() => self.absent.push(absent(hook, reason)),
                 _ => self.hooks.push(Carried::load(hook, ways, &mut shop)?),
+            }
+        }
+        for mut hook in std::mem::take(&mut self.synproxy) {
+            match hook.attach(&mut shop) {
+                Ok(()) => self.synproxy.push(hook),
+                Err(error) => self.absent.push(absent(hook.hook, &error.to_string())),
             }
         }
         for hook in &mut self.hooks {
@@ -151,7 +173,8 @@ impl Attached {
     pub fn status(&self) -> Vec<ProbeStatus> {
         let counters = self.counters();
         let measured = program::are_measured();
-        let carried = self.hooks.iter().chain(&self.window).map(|hook| {
+        let carried = self.hooks.iter().chain(&self.synproxy).chain(&self.window);
+        let carried = carried.map(|hook| {
             let way = hook.way;
             ProbeStatus {
                 probe: hook.hook.probe,
@@ -214,6 +237,12 @@ impl Attached {
         self.rcvbuf_sets_clamp
     }
 
+    /// Whether SYN+ACKs of netfilter's SYN proxy are seen, of either family.
+    #[must_use]
+    pub fn sees_synproxy(&self) -> bool {
+        self.synproxy.len() == SYNPROXY.len()
+    }
+
     /// Attaches the window probe or takes it off again; does nothing when it is as asked for, or
     /// when it was not loaded (`Config::confirm` 0, or the status says why).
     ///
@@ -244,6 +273,9 @@ impl Attached {
     pub fn detach(&mut self) {
         self.window = None;
         for hook in self.hooks.iter_mut().rev() {
+            hook.detach();
+        }
+        for hook in &mut self.synproxy {
             hook.detach();
         }
     }

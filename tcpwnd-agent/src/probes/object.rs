@@ -42,7 +42,7 @@ pub struct Loaded {
     pub listeners: Listeners,
 }
 
-/// Makes the maps and injects the constants.
+/// Makes the maps and injects the constants. `synproxy`: netfilter's SYN proxy is there.
 ///
 /// # Errors
 ///
@@ -51,10 +51,14 @@ pub fn load(
     settings: &Settings,
     btf: &KernelBtf,
     fields: FieldTable,
+    synproxy: bool,
     host: &Host,
 ) -> Result<Loaded, AttachError> {
     let cpus = nr_cpus().map_err(|(path, error)| AttachError::Cpus { path, error })?;
     let at_least = u32::try_from(cpus * ENTRIES_PER_CPU).unwrap_or(u32::MAX);
+    let handshakes = settings.handshakes.max(at_least);
+    // A map has at least one entry.
+    let proxied = if synproxy { handshakes } else { 1 };
     let fields = Constant(fields);
     let config = Constant(settings.config);
     // The kernel passed the SYN from 5.10 on, and dropped __cookie_v4_check's MSS in 6.8.
@@ -69,7 +73,8 @@ pub fn load(
         .override_global("COOKIE_HASH_ARGS", &hash_args, true)
         .override_global("CHECK_REQ_ARGS", &check_args, true)
         .map_max_entries("EVENTS", settings.ring_bytes)
-        .map_max_entries("HANDSHAKES", settings.handshakes.max(at_least))
+        .map_max_entries("HANDSHAKES", handshakes)
+        .map_max_entries("PROXIED", proxied)
         .map_max_entries("NOTED_CHANGES", at_least)
         .map_max_entries("COUNTERS", u32::try_from(cpus).unwrap_or(u32::MAX))
         .load(OBJECT)

@@ -26,7 +26,7 @@ pub struct Hook {
 
 const COOKIES: &str = "built without IPv6 or SYN cookies";
 
-/// Every hook but [`WINDOW`], in the order of attaching.
+/// Every hook but [`SYNPROXY`] and [`WINDOW`], in the order of attaching.
 pub static HOOKS: [Hook; 10] = [
     Hook {
         probe: Probe::MakeSynack,
@@ -118,6 +118,33 @@ pub static HOOKS: [Hook; 10] = [
     },
 ];
 
+/// The module function that says that netfilter's SYN proxy is there (nf_synproxy_core).
+pub const SYNPROXY_MARK: &str = "synproxy_send_client_synack";
+
+/// SYN+ACKs of netfilter's SYN proxy, seen where they leave it. Attached before all others, and
+/// only where [`SYNPROXY_MARK`] is: other packets pass there too.
+pub static SYNPROXY: [Hook; 2] = [
+    Hook {
+        probe: Probe::SynproxySynack,
+        functions: &["ip_route_me_harder"],
+        fentry: &["synproxy_synack_fentry"],
+        kprobe: &["synproxy_synack_kprobe"],
+        raw_tracepoint: None,
+        dispensable: Some(NO_SYNPROXY),
+    },
+    Hook {
+        probe: Probe::SynproxySynackV6,
+        functions: &["ip6_local_out"],
+        fentry: &["synproxy_synack_ipv6_fentry"],
+        kprobe: &["synproxy_synack_ipv6_kprobe"],
+        raw_tracepoint: None,
+        dispensable: Some(NO_SYNPROXY),
+    },
+];
+
+/// Why there is nothing to see.
+pub const NO_SYNPROXY: &str = "netfilter's SYN proxy (nf_synproxy_core) is not loaded";
+
 /// The window probe, attached only while something is being watched.
 pub static WINDOW: Hook = Hook {
     probe: Probe::SelectWindow,
@@ -131,12 +158,15 @@ pub static WINDOW: Hook = Hook {
 
 /// Every function that a hook may go to.
 pub fn functions() -> Vec<&'static str> {
-    HOOKS
-        .iter()
-        .chain([&WINDOW])
+    all()
         .flat_map(|hook| hook.functions)
+        .chain([&SYNPROXY_MARK])
         .copied()
         .collect()
+}
+
+fn all() -> impl Iterator<Item = &'static Hook> {
+    HOOKS.iter().chain(&SYNPROXY).chain([&WINDOW])
 }
 
 #[cfg(test)]
@@ -152,8 +182,7 @@ mod tests {
     #[test]
     fn every_probe_has_one_hook() {
         for probe in Probe::ALL {
-            let hooks = HOOKS.iter().chain([&WINDOW]);
-            assert_eq!(hooks.filter(|hook| hook.probe == *probe).count(), 1);
+            assert_eq!(all().filter(|hook| hook.probe == *probe).count(), 1);
         }
     }
 }

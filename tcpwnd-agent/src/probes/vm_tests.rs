@@ -96,6 +96,12 @@ fn every_connection_comes_out(choice: MechanismChoice, expected: Mechanism) {
         for status in attached.status() {
             println!("{status:?}");
             assert!(!status.attached);
+            // Loaded nowhere in the VM, and built into some kernels.
+            if status.reason.as_deref() == Some(super::table::NO_SYNPROXY) {
+                let name = status.probe.name();
+                assert!(name.starts_with("synproxy") && status.mechanism.is_none());
+                continue;
+            }
             assert_eq!(status.reason, None);
             match status.probe {
                 Probe::SetState => {

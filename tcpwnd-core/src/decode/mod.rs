@@ -134,6 +134,7 @@ fn handshake(bytes: &[u8]) -> Result<Record, DecodeError> {
         ("last SYN+ACK", &handshake.last.options),
         ("SYN", &handshake.syn),
         ("ACK", &handshake.ack.options),
+        ("SYN proxy's SYN+ACK", &record.proxy.options),
     ] {
         if usize::from(options.len) > options.bytes.len() {
             return Err(DecodeError::Options {

@@ -4,8 +4,8 @@
 
 use bytes::Buf;
 use tcpwnd_common::{
-    Ack, Child, ClosedRecord, FlowKey, Handshake, HandshakeRecord, Header, Inputs, SynAck,
-    TcpOptions, WindowRecord,
+    Ack, Child, ClosedRecord, FlowKey, Handshake, HandshakeRecord, Header, Inputs, ProxySynAck,
+    SynAck, TcpOptions, WindowRecord,
 };
 
 pub(super) fn header(buf: &mut impl Buf) -> Header {
@@ -24,6 +24,7 @@ pub(super) fn handshake_record(buf: &mut impl Buf) -> HandshakeRecord {
         child: child(buf),
         record_found: buf.get_u32_ne(),
         handshake: handshake(buf),
+        proxy: proxy(buf),
     }
 }
 
@@ -100,6 +101,20 @@ fn handshake(buf: &mut impl Buf) -> Handshake {
         synacks: buf.get_u32_ne(),
         flags: buf.get_u32_ne(),
         cookie_window_clamp: buf.get_u32_ne(),
+        syn_ack: buf.get_u32_ne(),
+        reserved: buf.get_u32_ne(),
+    }
+}
+
+fn proxy(buf: &mut impl Buf) -> ProxySynAck {
+    ProxySynAck {
+        ktime_ns: buf.get_u64_ne(),
+        isn: buf.get_u32_ne(),
+        synacks: buf.get_u32_ne(),
+        options: options(buf),
+        wscale: buf.get_u8(),
+        flags: buf.get_u8(),
+        reserved: array(buf),
     }
 }
 

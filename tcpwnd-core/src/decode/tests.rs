@@ -1,10 +1,12 @@
 use super::*;
-use crate::fixture::{Plain, Random, bytes_of, closed, cookie, from_bytes, healthy, window};
+use crate::fixture::{
+    PROXY_ISN, Plain, Random, bytes_of, closed, cookie, from_bytes, healthy, proxied, window,
+};
 use core::mem::offset_of;
-use tcpwnd_common::{Ack, Child, Handshake, SynAck, TcpOptions};
+use tcpwnd_common::{Ack, Child, Handshake, ProxySynAck, SynAck, TcpOptions};
 
 /// Where the length of an option area stands in a handshake record.
-fn option_lengths() -> [usize; 4] {
+fn option_lengths() -> [usize; 5] {
     let handshake = offset_of!(HandshakeRecord, handshake);
     let synack = offset_of!(SynAck, options) + offset_of!(TcpOptions, len);
     [
@@ -14,6 +16,9 @@ fn option_lengths() -> [usize; 4] {
         handshake
             + offset_of!(Handshake, ack)
             + offset_of!(Ack, options)
+            + offset_of!(TcpOptions, len),
+        offset_of!(HandshakeRecord, proxy)
+            + offset_of!(ProxySynAck, options)
             + offset_of!(TcpOptions, len),
     ]
 }
@@ -78,6 +83,13 @@ fn fields_written_by_name_come_out_under_their_name() {
     assert_eq!(got.child.advmss, 1_460);
     assert_eq!(got.handshake.inputs.accept_queue_limit, 50);
     assert_eq!(got.flow.local_port, 9092);
+    let sent = proxied(Some(3), 7);
+    let Ok(Record::Handshake(got, Outcome::Established)) = decode(&bytes_of(&sent)) else {
+        panic!();
+    };
+    assert_eq!(got.handshake.syn_ack, PROXY_ISN);
+    assert_eq!(got.proxy.isn, PROXY_ISN);
+    assert_eq!(got.proxy.wscale, 3);
 
     let sent = closed(&healthy());
     assert_eq!(decode(&bytes_of(&sent)), Ok(Record::Closed(sent)));
@@ -109,7 +121,7 @@ fn a_length_that_the_header_does_not_confirm_is_an_error() {
     record.header.len += 1;
     assert!(matches!(
         decode(&bytes_of(&record)),
-        Err(DecodeError::Length { claimed: 433, .. })
+        Err(DecodeError::Length { claimed: 505, .. })
     ));
 }
 
@@ -161,7 +173,7 @@ fn more_options_than_a_header_has_are_an_error() {
 fn whatever_comes_nothing_panics() {
     let mut numbers = Random(7);
     for _ in 0..20_000 {
-        let mut bytes = vec![0; (numbers.next() % 500) as usize];
+        let mut bytes = vec![0; (numbers.next() % 600) as usize];
         numbers.fill(&mut bytes);
         let _ = decode(&bytes);
 
@@ -183,6 +195,6 @@ fn errors_name_what_was_wrong() {
         decode(&bytes_of(&healthy())[..100])
             .unwrap_err()
             .to_string(),
-        "Handshake record of 100 bytes claims 432, expected 432"
+        "Handshake record of 100 bytes claims 504, expected 504"
     );
 }

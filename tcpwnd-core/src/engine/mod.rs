@@ -23,6 +23,8 @@ pub struct Settings {
     pub watching_since_ktime_ns: u64,
     /// In this kernel setting SO_RCVBUF sets the window clamp too (`tcp_set_rcvbuf`).
     pub rcvbuf_sets_clamp: bool,
+    /// SYN+ACKs of a SYN proxy on this host are seen.
+    pub sees_synproxy: bool,
     /// Most open damaged connections to keep.
     pub flow_limit: usize,
 }
@@ -60,6 +62,7 @@ impl Engine {
             context: Context {
                 watching_since_ktime_ns: settings.watching_since_ktime_ns,
                 rcvbuf_sets_clamp: settings.rcvbuf_sets_clamp,
+                sees_synproxy: settings.sees_synproxy,
                 rmem_max: RmemMaxHistory::default(),
             },
             filter: Box::new(|_| true),

@@ -3,7 +3,7 @@
 use crate::detect::window_scale::{self, Paired};
 use serde::Serialize;
 use tcpwnd_common::{
-    Child, HandshakeRecord, Inputs, SynAck, TcpOptions, child_flags, synack_flags,
+    Child, HandshakeRecord, Inputs, ProxySynAck, SynAck, TcpOptions, child_flags, synack_flags,
 };
 
 /// Bit of `sk_userlocks`: SO_RCVBUF was set (SOCK_RCVBUF_LOCK, include/net/sock.h).
@@ -16,6 +16,9 @@ pub struct Evidence {
     pub synack: Option<SynAckEvidence>,
     /// The last one that differed from it.
     pub second_synack: Option<SynAckEvidence>,
+    /// The SYN+ACK that netfilter's SYN proxy sent to the peer; all others are between that and the
+    /// stack then.
+    pub proxy_synack: Option<ProxySynAckEvidence>,
     /// The SYN.
     pub syn: Option<SynEvidence>,
     /// The ACK.
@@ -53,6 +56,23 @@ pub struct SynAckEvidence {
     pub count: u32,
 }
 
+/// A SYN+ACK of a SYN proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ProxySynAckEvidence {
+    /// Sequence number.
+    pub seq: u32,
+    /// Shift count of the packet; `None` without the option.
+    pub window_scale: Option<u8>,
+    /// The timestamp it carried; its low bits are what the peer's SYN offered.
+    pub tsval: Option<u32>,
+    /// It permitted selective acknowledgements.
+    pub sack: bool,
+    /// Maximum segment size, bytes.
+    pub mss: Option<u16>,
+    /// SYN+ACKs of this sequence number.
+    pub count: u32,
+}
+
 /// A SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SynEvidence {
@@ -64,6 +84,9 @@ pub struct SynEvidence {
     pub sack: bool,
     /// Maximum segment size, bytes.
     pub mss: Option<u16>,
+    /// Its acknowledgement number, 0 but for a SYN proxy's: the sequence number of the SYN+ACK that
+    /// the peer got.
+    pub ack: u32,
 }
 
 /// The ACK of a handshake.
@@ -137,6 +160,7 @@ impl Evidence {
         let base = Self {
             synack: None,
             second_synack: None,
+            proxy_synack: None,
             syn: None,
             ack: None,
             child: child(&record.child),
@@ -147,7 +171,10 @@ impl Evidence {
             Some(paired) => Self {
                 synack: Some(synack(paired.first, paired.synacks.unwrap_or(1))),
                 second_synack: paired.other.map(|other| synack(other, handshake.synacks)),
-                syn: paired.syn.and_then(syn),
+                proxy_synack: paired
+                    .proxied
+                    .and_then(|proxied| proxied.synack.and_then(proxy_synack)),
+                syn: paired.syn.and_then(|raw| syn(raw, handshake.syn_ack)),
                 ack: paired.ack.map(|options| AckEvidence {
                     timestamps: options.timestamps.is_some(),
                     tsecr: options.timestamps.map(|timestamps| timestamps.tsecr),
@@ -157,7 +184,7 @@ impl Evidence {
             },
             None if record.record_found != 0 => Self {
                 synack: Some(synack(&handshake.first, handshake.synacks)),
-                syn: syn(&handshake.syn),
+                syn: syn(&handshake.syn, handshake.syn_ack),
                 inputs: inputs(&handshake.inputs),
                 ..base
             },
@@ -184,13 +211,26 @@ fn synack(synack: &SynAck, count: u32) -> SynAckEvidence {
     }
 }
 
-fn syn(raw: &TcpOptions) -> Option<SynEvidence> {
+fn proxy_synack(synack: &ProxySynAck) -> Option<ProxySynAckEvidence> {
+    let options = window_scale::options(&synack.options)?;
+    Some(ProxySynAckEvidence {
+        seq: synack.isn,
+        window_scale: options.shift(),
+        tsval: options.timestamps.map(|timestamps| timestamps.tsval),
+        sack: options.sack_permitted,
+        mss: options.mss,
+        count: synack.synacks,
+    })
+}
+
+fn syn(raw: &TcpOptions, ack: u32) -> Option<SynEvidence> {
     let options = window_scale::options(raw)?;
     Some(SynEvidence {
         window_scale: options.shift(),
         timestamps: options.timestamps.is_some(),
         sack: options.sack_permitted,
         mss: options.mss,
+        ack,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::engine::{Engine, Observation, Settings};
-use crate::fixture::{SINCE, bytes_of, closed, cookie, healthy, synack, window};
+use crate::fixture::{
+    PROXY_ISN, PROXY_TSVAL, SINCE, bytes_of, closed, cookie, healthy, proxied, synack, window,
+};
 use tcpwnd_common::handshake_flags;
 
 const TIME: &str = "2026-11-22T04:20:20.000000Z";
@@ -11,6 +13,7 @@ fn engine() -> Engine {
     Engine::new(Settings {
         watching_since_ktime_ns: SINCE,
         rcvbuf_sets_clamp: false,
+        sees_synproxy: false,
         flow_limit: 10,
     })
 }
@@ -56,7 +59,10 @@ fn a_mismatch_as_json() {
                     "cookie": true, "count": 1
                 },
                 "second_synack": null,
-                "syn": {"window_scale": 9, "timestamps": true, "sack": true, "mss": 1460},
+                "proxy_synack": null,
+                "syn": {
+                    "window_scale": 9, "timestamps": true, "sack": true, "mss": 1460, "ack": 0
+                },
                 "ack": {"timestamps": true, "tsecr": 0x1122_3344},
                 "child": {
                     "window_scaling": true, "rcv_wscale": 7, "snd_wscale": 9,
@@ -98,6 +104,7 @@ fn an_unverified_one_says_null_where_nothing_is_known() {
     for field in [
         "synack",
         "second_synack",
+        "proxy_synack",
         "syn",
         "ack",
         "inputs",
@@ -141,6 +148,29 @@ fn a_second_synack_is_shown() {
     assert_eq!(line["evidence"]["second_synack"]["window_scale"], 2);
     assert_eq!(line["evidence"]["second_synack"]["cookie"], false);
     assert_eq!(line["evidence"]["synack"]["count"], 2);
+}
+
+#[test]
+fn what_a_syn_proxy_told_the_peer_stands_beside_what_the_stack_told_the_proxy() {
+    let line = handshake(&proxied(Some(3), 7));
+    assert_eq!(line["cause"], "synproxy_wscale");
+    assert_eq!(line["path"], "synproxy");
+    assert_eq!(line["receive"]["advertised"], 3);
+    assert!(line["impact"]["srtt_us"].is_null());
+    let evidence = &line["evidence"];
+    assert_eq!(
+        evidence["proxy_synack"],
+        serde_json::json!({
+            "seq": PROXY_ISN, "window_scale": 3, "tsval": PROXY_TSVAL, "sack": true, "mss": 1460,
+            "count": 1
+        })
+    );
+    assert_eq!(evidence["syn"]["ack"], PROXY_ISN);
+    assert_eq!(evidence["synack"]["window_scale"], 7);
+    // One that was sent for another connection is not shown.
+    let mut record = proxied(Some(3), 7);
+    record.proxy.isn = 4_711;
+    assert!(handshake(&record)["evidence"]["proxy_synack"].is_null());
 }
 
 #[test]

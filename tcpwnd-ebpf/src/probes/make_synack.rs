@@ -140,7 +140,12 @@ fn record(call: &Call, skb: Object, key: &FlowKey) -> Result<()> {
     }
     inputs::fill(listener(call)?, call.dst, &mut new.inputs);
     if !call.syn_skb.is_null() {
-        options::copy(options::tcp_header(call.syn_skb)?, &mut new.syn)?;
+        let syn = options::tcp_header(call.syn_skb)?;
+        options::copy(syn, &mut new.syn)?;
+        new.syn_ack = options::acknowledgement(syn)?;
+        if new.syn_ack != 0 {
+            new.first.flags |= synack_flags::PROXIED;
+        }
     }
     new.synacks = 1;
     if HANDSHAKES.insert(key, &*new, 0).is_err() {
@@ -165,7 +170,8 @@ fn repeat(known: &mut Handshake, synack: &SynAck) {
 fn differ(first: &SynAck, other: &SynAck) -> bool {
     first.rcv_wscale != other.rcv_wscale
         || first.snd_wscale != other.snd_wscale
-        || first.flags != other.flags
+        // Whose SYN it answers is known only where there is a SYN to look at.
+        || (first.flags ^ other.flags) & !synack_flags::PROXIED != 0
 }
 
 #[inline(always)]

@@ -8,3 +8,4 @@ mod rcv_state_process;
 mod select_window;
 mod set_state;
 mod states;
+mod synproxy;

@@ -7,7 +7,7 @@
 
 use super::states;
 use crate::counters::{count, run};
-use crate::maps::{EVENTS, HANDSHAKES, OPEN, WATCH};
+use crate::maps::{EVENTS, HANDSHAKES, OPEN, PROXIED, WATCH};
 use crate::read::Object;
 use crate::scratch::{Builder, handshake};
 use crate::{child, consts, flow, noted};
@@ -196,6 +196,10 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
         // SAFETY: see make_synack::record.
         record.handshake = unsafe { *known };
         record.record_found = 1;
+        let proxied = child::is_proxied(record);
+        if proxied {
+            look_up_proxy(key, record);
+        }
         if !paired(record) {
             count(Counter::StaleRecord);
         } else if matches!(outcome, Outcome::Established) {
@@ -203,6 +207,9 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
             // be a child that another one of the same request has replaced, which still needs
             // the record.
             let _ = HANDSHAKES.remove(key);
+            if proxied {
+                let _ = PROXIED.remove(proxy_key(key));
+            }
             if child::suspect(record) {
                 record.child.flags |= child::track(sk, key, now, record);
             }
@@ -212,6 +219,24 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
     }
     entry.submit(0);
     count(Counter::HandshakesSent);
+}
+
+/// Adds what the SYN proxy told the peer.
+#[inline(always)]
+fn look_up_proxy(key: &FlowKey, record: &mut HandshakeRecord) {
+    if let Some(told) = PROXIED.get_ptr(proxy_key(key)) {
+        // SAFETY: see make_synack::record.
+        record.proxy = unsafe { *told };
+    }
+}
+
+/// The proxy does not know on which interface somebody listens.
+#[inline(always)]
+fn proxy_key(key: &FlowKey) -> FlowKey {
+    FlowKey {
+        bound_ifindex: 0,
+        ..*key
+    }
 }
 
 /// Whether a SYN+ACK's sequence number is the one before the first that the child sends.

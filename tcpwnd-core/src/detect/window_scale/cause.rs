@@ -4,7 +4,7 @@
 
 use super::evidence::{Offer, Told, Used};
 use super::paired::Paired;
-use super::{Context, LostCause, MismatchCause, recomputed};
+use super::{Context, LostCause, MismatchCause, proxied, recomputed};
 use tcpwnd_common::{HandshakeRecord, child_flags};
 
 /// Why the two ends disagree.
@@ -15,6 +15,9 @@ pub(super) fn of_mismatch(
     used: Used,
     context: &Context,
 ) -> MismatchCause {
+    if let Some(proxied) = &paired.proxied {
+        return proxied::cause(paired, proxied, told, used);
+    }
     let (true, Some(advertised)) = (told.cookie, told.advertised) else {
         return MismatchCause::Unknown;
     };
@@ -61,6 +64,10 @@ fn timestamps_here(record: &HandshakeRecord) -> Option<bool> {
 
 /// Why there is no window scaling, though both ends agree.
 pub(super) fn of_loss(record: &HandshakeRecord, paired: &Paired<'_>, told: &Told) -> LostCause {
+    // Its rule decides what it announces, whatever the settings here are.
+    if paired.proxied.is_some() {
+        return LostCause::SynproxyWithoutScale;
+    }
     if !scaling_enabled(record, paired) {
         return LostCause::DisabledHere;
     }

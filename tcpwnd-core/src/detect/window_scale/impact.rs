@@ -5,7 +5,7 @@ use super::Verdict;
 use super::evidence::Told;
 use super::paired::Paired;
 use super::verdict::{Comparison, Damage, Direction};
-use tcpwnd_common::{Child, HandshakeRecord};
+use tcpwnd_common::HandshakeRecord;
 
 /// Largest value of a header's window field.
 const MAX_WINDOW_FIELD: u64 = 65_535;
@@ -28,10 +28,12 @@ pub struct Impact {
 }
 
 impl Impact {
-    /// What is known whatever the verdict.
-    pub(super) fn measured(child: &Child) -> Self {
+    /// What is known whatever the verdict. Behind a SYN proxy the socket has so far measured the
+    /// time to that.
+    pub(super) fn measured(record: &HandshakeRecord, paired: Option<&Paired<'_>>) -> Self {
+        let proxied = paired.is_some_and(|paired| paired.proxied.is_some());
         Self {
-            srtt_us: srtt_us(child.srtt_us8),
+            srtt_us: srtt_us(record.child.srtt_us8).filter(|_| !proxied),
             ..Self::default()
         }
     }
@@ -72,7 +74,7 @@ pub(super) fn of(
     comparison: &Comparison,
 ) -> Impact {
     let Comparison { receive, send, .. } = comparison;
-    let measured = Impact::measured(&record.child);
+    let measured = Impact::measured(record, Some(paired));
     let peer_window = peer_window(record.child.rcv_wnd, receive.used, receive.announced);
     let receives = receive.damage() == Damage::TooSmall || matches!(verdict, Verdict::ScaleLost(_));
     let received = receives.then_some(peer_window);
@@ -101,16 +103,19 @@ pub(super) fn of(
 
 /// The peer's first scaled window as this host computes it, bytes: the ACK's.
 fn first_window(paired: &Paired<'_>, send: &Direction) -> Option<u64> {
-    paired.ack?;
+    // Behind a SYN proxy the ACK is that one's.
+    if paired.ack.is_none() || paired.proxied.is_some() {
+        return None;
+    }
     Some(u64::from(paired.ack_window) << send.used.unwrap_or(0))
 }
 
 /// Time from the SYN+ACK that the peer acted on to now, if there was but one that it could be,
 /// or its timestamp says so.
 fn handshake_us(record: &HandshakeRecord, paired: &Paired<'_>, told: &Told) -> Option<u64> {
-    let echo = paired.ack.and_then(|ack| ack.timestamps);
-    let echoed = echo.is_some_and(|echo| told.tsval() == Some(echo.tsecr));
-    if !echoed && paired.synacks != Some(1) {
+    let answer = paired.answer();
+    let echoed = answer.echo.is_some() && told.tsval() == answer.echo;
+    if !echoed && answer.synacks != Some(1) {
         return None;
     }
     let took_ns = record.header.ktime_ns.checked_sub(told.ktime_ns)?;

@@ -11,6 +11,7 @@ mod impact;
 mod initial;
 mod listening;
 mod paired;
+mod proxied;
 mod recomputed;
 mod rmem_max;
 #[cfg(test)]
@@ -36,6 +37,8 @@ pub struct Context {
     pub watching_since_ktime_ns: u64,
     /// In this kernel setting SO_RCVBUF sets the window clamp too (`tcp_set_rcvbuf`).
     pub rcvbuf_sets_clamp: bool,
+    /// SYN+ACKs of a SYN proxy on this host are seen.
+    pub sees_synproxy: bool,
     /// `net.core.rmem_max`.
     pub rmem_max: RmemMaxHistory,
 }
@@ -49,6 +52,8 @@ labels! {
         Cookie = "cookie",
         /// By Fast Open (RFC 7413): data before the handshake was over.
         FastOpen = "fast_open",
+        /// Through netfilter's SYN proxy, or another that marks its SYNs as that does.
+        Synproxy = "synproxy",
         /// Nothing was seen of its SYN+ACK.
         Unknown = "unknown",
     }
@@ -84,6 +89,9 @@ labels! {
         RouteWindowChanged = "route_window_changed",
         /// The cookie's ACK came to another listener than the SYN.
         ListenerChanged = "listener_changed",
+        /// The rule of netfilter's SYN proxy on this host announces another shift count than the
+        /// listener's sockets use.
+        SynproxyWscale = "synproxy_wscale",
         /// The evidence supports none of the others.
         Unknown = "unknown",
     }
@@ -98,6 +106,8 @@ labels! {
         PeerDidNotOffer = "peer_did_not_offer",
         /// `net.ipv4.tcp_window_scaling` is 0 in this namespace.
         DisabledHere = "disabled_here",
+        /// The SYN+ACK of netfilter's SYN proxy carried no window scale.
+        SynproxyWithoutScale = "synproxy_without_scale",
         /// The evidence supports none of the others.
         Unknown = "unknown",
     }
@@ -114,6 +124,8 @@ labels! {
         StaleRecord = "stale_record",
         /// SYN+ACKs differed, and nothing shows which one the peer acted on.
         TwoSynacks = "two_synacks",
+        /// A SYN proxy answered the peer, and what it announced was not seen.
+        Synproxy = "synproxy",
         /// A value could not be read, or two readings of it contradict each other.
         Unreadable = "unreadable",
         /// The connection never became established; its outcome says what it came to.

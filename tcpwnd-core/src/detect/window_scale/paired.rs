@@ -4,6 +4,7 @@
 //! the sequence number of the SYN+ACK, which is the one before the first that the child sends.
 
 use super::evidence;
+use super::proxied::Proxied;
 use crate::tcp_options::Options;
 use tcpwnd_common::{HandshakeRecord, Inputs, SynAck, TcpOptions, handshake_flags, synack_flags};
 
@@ -30,6 +31,17 @@ pub(crate) struct Paired<'a> {
     pub ack_window: u16,
     /// The cookie path made the child.
     pub cookie_accepted: bool,
+    /// A SYN proxy took the connection in: all of the above is between that and the stack.
+    pub proxied: Option<Proxied<'a>>,
+}
+
+/// What shows which of several SYN+ACKs the peer acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The timestamp that the peer echoed.
+    pub echo: Option<u32>,
+    /// SYN+ACKs of that sequence number; `None` where only the first one is known.
+    pub synacks: Option<u32>,
 }
 
 impl<'a> Paired<'a> {
@@ -46,6 +58,7 @@ impl<'a> Paired<'a> {
                 synacks: Some(handshake.synacks),
                 syn: Some(&handshake.syn),
                 inputs: Some(&handshake.inputs),
+                proxied: Proxied::of(record, handshake.first.flags, true),
                 ..Self::to(record, &handshake.first)
             });
         }
@@ -68,6 +81,24 @@ impl<'a> Paired<'a> {
             ack: ack_of(record, first),
             ack_window: ack.options.window,
             cookie_accepted: record.handshake.flags & handshake_flags::COOKIE_ACCEPTED != 0,
+            proxied: Proxied::of(record, first.flags, false),
+        }
+    }
+
+    /// How the peer answered: the stack, or the proxy that stands in for it.
+    pub(super) fn answer(&self) -> Answer {
+        match &self.proxied {
+            Some(proxied) => Answer {
+                echo: proxied.echo(),
+                synacks: proxied.synack.map(|synack| synack.synacks),
+            },
+            None => Answer {
+                echo: self
+                    .ack
+                    .and_then(|ack| ack.timestamps)
+                    .map(|timestamps| timestamps.tsecr),
+                synacks: self.synacks,
+            },
         }
     }
 

@@ -1,9 +1,10 @@
 //! The rules: from a record to a verdict.
 
 use super::evidence::{self, Offer, Told, Used};
-use super::paired::Paired;
+use super::paired::{Answer, Paired};
 use super::{
-    ChangedInput, Context, Impact, Path, UnverifiedCause, Verdict, cause, impact, recomputed,
+    ChangedInput, Context, Impact, Path, UnverifiedCause, Verdict, cause, impact, proxied,
+    recomputed,
 };
 use crate::label::labels;
 use tcpwnd_common::{HandshakeRecord, Outcome, handshake_flags, synack_flags};
@@ -98,7 +99,7 @@ pub fn judge(record: &HandshakeRecord, context: &Context) -> Judgement {
             path: path(paired.as_ref()),
             receive: None,
             send: None,
-            impact: Impact::measured(&record.child),
+            impact: Impact::measured(record, paired.as_ref()),
             inputs: Vec::new(),
         },
     }
@@ -123,12 +124,41 @@ fn established<'a>(
         });
     };
     let used = evidence::used(&record.child).ok_or(UnverifiedCause::Unreadable)?;
-    let told = evidence::told_all(paired).ok_or(UnverifiedCause::Unreadable)?;
-    let told = acted_on(paired, told).map_err(|doubt| match doubt {
-        Doubt::Earlier if began_before(record, context) => UnverifiedCause::BeforeStart,
+    let told = match &paired.proxied {
+        None => evidence::told_all(paired).ok_or(UnverifiedCause::Unreadable)?,
+        Some(proxied) => match proxied::told(proxied) {
+            Err(UnverifiedCause::Synproxy) if proxy_began_before(record, context) => {
+                return Err(UnverifiedCause::BeforeStart);
+            }
+            told => (told?, None),
+        },
+    };
+    let told = acted_on(paired.answer(), told).map_err(|doubt| match doubt {
+        Doubt::Earlier if is_older(record, paired, context) => UnverifiedCause::BeforeStart,
         Doubt::Earlier | Doubt::Undecided => UnverifiedCause::TwoSynacks,
     })?;
     Ok((paired, told, used))
+}
+
+/// Whether a SYN+ACK that left before the first one that was seen can have left before watching
+/// began.
+fn is_older(record: &HandshakeRecord, paired: &Paired<'_>, context: &Context) -> bool {
+    if paired.proxied.is_some() {
+        proxy_began_before(record, context)
+    } else {
+        began_before(record, context)
+    }
+}
+
+/// Whether a SYN proxy can have answered before watching began; where it cannot be watched at all,
+/// that is no excuse. The socket's round-trip time is the one to the proxy, and says nothing.
+fn proxy_began_before(record: &HandshakeRecord, context: &Context) -> bool {
+    context.sees_synproxy && cookie_is_valid_since(context, record.header.ktime_ns)
+}
+
+/// Whether a cookie from before watching began can still be answered at `now`.
+fn cookie_is_valid_since(context: &Context, now: u64) -> bool {
+    now.saturating_sub(context.watching_since_ktime_ns) <= LONGEST_HANDSHAKE_NS
 }
 
 /// Whether there is a SYN+ACK of a listener, of this connection or another.
@@ -145,7 +175,7 @@ fn began_before(record: &HandshakeRecord, context: &Context) -> bool {
     let since = context.watching_since_ktime_ns;
     let now = record.header.ktime_ns;
     if record.child.srtt_us8 == 0 {
-        return now.saturating_sub(since) <= LONGEST_HANDSHAKE_NS;
+        return cookie_is_valid_since(context, now);
     }
     let took_ns = u64::from(record.child.srtt_us8) / 8 * 1_000;
     now.saturating_sub(took_ns) <= since.saturating_add(START_SLACK_NS)
@@ -164,9 +194,8 @@ enum Doubt {
 ///
 /// The ACK echoes the timestamp of the one that the peer took. Without that, two that say the
 /// same about windows need no telling apart.
-fn acted_on(paired: &Paired<'_>, (first, other): (Told, Option<Told>)) -> Result<Told, Doubt> {
-    let echo = paired.ack.and_then(|ack| ack.timestamps);
-    let echo = echo.map(|timestamps| timestamps.tsecr);
+fn acted_on(answer: Answer, (first, other): (Told, Option<Told>)) -> Result<Told, Doubt> {
+    let echo = answer.echo;
     let echoed = |told: &Told| echo.is_some() && told.tsval() == echo;
     match (echoed(&first), other.filter(echoed)) {
         (true, None) => return Ok(first),
@@ -174,7 +203,7 @@ fn acted_on(paired: &Paired<'_>, (first, other): (Told, Option<Told>)) -> Result
         // Two SYN cookies of the same 64 ms can carry the same timestamp: its low 6 bits are not
         // time (`cookie_init_timestamp`, net/ipv4/syncookies.c).
         (true, Some(_)) => {}
-        (false, None) => echo_is_of_one_that_said_the_same(paired, &first, other, echo)?,
+        (false, None) => echo_is_of_one_that_said_the_same(answer, &first, other)?,
     }
     match other {
         Some(other) if !says_the_same(&first, &other) => Err(Doubt::Undecided),
@@ -187,18 +216,17 @@ fn acted_on(paired: &Paired<'_>, (first, other): (Told, Option<Told>)) -> Result
 /// A repeated SYN+ACK of a request does. Each SYN cookie is made anew: it is known only of
 /// those that were counted as saying the same, which left after the first.
 fn echo_is_of_one_that_said_the_same(
-    paired: &Paired<'_>,
+    answer: Answer,
     first: &Told,
     other: Option<Told>,
-    echo: Option<u32>,
 ) -> Result<(), Doubt> {
-    let (true, Some(sent), Some(echo)) = (first.cookie, first.tsval(), echo) else {
+    let (true, Some(sent), Some(echo)) = (first.cookie, first.tsval(), answer.echo) else {
         return Ok(());
     };
     // Serial numbers (RFC 7323, section 5.2): less than half the range behind is earlier.
     if echo.wrapping_sub(sent) > u32::MAX / 2 {
         Err(Doubt::Earlier)
-    } else if other.is_none() && paired.synacks.is_some_and(|synacks| synacks > 1) {
+    } else if other.is_none() && answer.synacks.is_some_and(|synacks| synacks > 1) {
         Ok(())
     } else {
         Err(Doubt::Undecided)
@@ -273,6 +301,7 @@ fn log2_ratio(a: Option<u8>, b: Option<u8>) -> i8 {
 fn path(paired: Option<&Paired<'_>>) -> Path {
     match paired {
         None => Path::Unknown,
+        Some(paired) if paired.proxied.is_some() => Path::Synproxy,
         Some(paired) if paired.first.flags & synack_flags::FAST_OPEN != 0 => Path::FastOpen,
         Some(paired) if paired.is_cookie() => Path::Cookie,
         Some(_) => Path::Normal,

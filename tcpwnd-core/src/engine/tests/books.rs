@@ -37,6 +37,7 @@ fn every_handshake_lands_in_one_column() {
             ("cookie", 1),
             ("fast_open", 0),
             ("normal", 5),
+            ("synproxy", 0),
             ("unknown", 1)
         ]
     );

@@ -5,6 +5,7 @@ fn twenty_damaged_connections_open_and_close() {
     let mut engine = Engine::new(Settings {
         watching_since_ktime_ns: SINCE,
         rcvbuf_sets_clamp: false,
+        sees_synproxy: false,
         flow_limit: 100,
     });
     let records: Vec<_> = (1..=20).map(|port| from_port(cookie(1, 7), port)).collect();

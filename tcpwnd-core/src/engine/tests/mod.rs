@@ -13,6 +13,7 @@ fn engine() -> Engine {
     Engine::new(Settings {
         watching_since_ktime_ns: SINCE,
         rcvbuf_sets_clamp: false,
+        sees_synproxy: false,
         flow_limit: 4,
     })
 }

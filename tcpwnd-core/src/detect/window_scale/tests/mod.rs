@@ -11,6 +11,7 @@ mod mismatch;
 mod near_misses;
 mod rcvbuf;
 mod rmem_max;
+mod synproxy;
 mod two_synacks;
 mod unverified;
 
