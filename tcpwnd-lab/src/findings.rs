@@ -297,8 +297,8 @@ pub struct Listener {
 pub struct Probe {
     /// Its name.
     pub probe: String,
-    /// `fentry`, `kprobe`, …
-    pub mechanism: String,
+    /// `fentry`, `kprobe`, …; null where the probe is not there.
+    pub mechanism: Option<String>,
     /// Runs that the kernel skipped, where it can tell.
     pub missed: Option<u64>,
 }

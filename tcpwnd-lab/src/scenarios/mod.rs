@@ -37,6 +37,7 @@ mod service_manager;
 mod smoke;
 mod stage;
 mod started_late;
+mod synproxy;
 mod timestamps_stripped;
 mod transmit_path;
 mod two_agents;
@@ -213,6 +214,11 @@ pub const ALL: &[Scenario] = &[
         started_late::play,
     )
     .of_causes(),
+    gate(
+        "synproxy",
+        "netfilter's SYN proxy: judged on what it announced, else unverified",
+        synproxy::play,
+    ),
     gate(
         "map_lookups",
         "others' map lookups and scrapes: nothing is lost uncounted",

@@ -37,7 +37,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     };
     for probe in &report.summary.probes {
         ensure!(
-            forced != Some(probe.mechanism.as_str()),
+            forced.is_none() || forced != probe.mechanism.as_deref(),
             "{} is attached by another mechanism than the forced one",
             probe.probe
         );
