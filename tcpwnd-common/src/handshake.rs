@@ -198,6 +198,9 @@ pub mod handshake_flags {
     /// SYN cookie stays valid for a minute or two, so the peer may still answer that one.
     /// Excludes [`SYNACKS_DIFFER`].
     pub const PREVIOUS_KEPT: u32 = 8;
+    /// A BPF program made the request (`bpf_sk_assign_tcp_reqsk`): of the SYN+ACK only the
+    /// sequence number is known, from its ACK.
+    pub const BPF_REQUEST: u32 = 16;
 }
 
 /// A handshake that is under way.

@@ -101,3 +101,14 @@ pub fn check_req_args() -> u32 {
     // SAFETY: a static of our own; volatile as above.
     unsafe { read_volatile(addr_of!(CHECK_REQ_ARGS)) }
 }
+
+/// 1 where BPF programs can make requests: `bpf_sk_assign_tcp_reqsk`, from 6.9 on.
+#[unsafe(no_mangle)]
+static BPF_REQUESTS: u32 = 0;
+
+/// Whether BPF programs can make requests.
+#[inline(always)]
+pub fn bpf_requests() -> bool {
+    // SAFETY: a static of our own; volatile as above.
+    unsafe { read_volatile(addr_of!(BPF_REQUESTS)) != 0 }
+}

@@ -10,7 +10,7 @@ use aya_ebpf::maps::PerCpuArray;
 use tcpwnd_common::Handshake;
 
 #[map]
-static NEW_HANDSHAKE: PerCpuArray<Handshake> = PerCpuArray::with_max_entries(2, 0);
+static NEW_HANDSHAKE: PerCpuArray<Handshake> = PerCpuArray::with_max_entries(3, 0);
 
 /// Who builds a handshake.
 pub enum Builder {
@@ -18,6 +18,8 @@ pub enum Builder {
     MakeSynack = 0,
     /// The probe on state changes, for simultaneous opens.
     SetState = 1,
+    /// The probe on tcp_get_cookie_sock, for requests of BPF programs.
+    GetCookieSock = 2,
 }
 
 /// A zeroed handshake to fill and insert.

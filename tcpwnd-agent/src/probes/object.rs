@@ -65,6 +65,7 @@ pub fn load(
     let syn_skb = u32::from(btf.parameters("tcp_make_synack").is_none_or(|n| n >= 6));
     let hash_args = parameters(btf, "__cookie_v4_check", 2);
     let check_args = parameters(btf, "tcp_check_req", 6);
+    let bpf_requests = u32::from(btf.parameters("bpf_sk_assign_tcp_reqsk").is_some());
     let mut ebpf = EbpfLoader::new()
         .btf(None)
         .override_global("FIELDS", &fields, true)
@@ -72,6 +73,7 @@ pub fn load(
         .override_global("SYN_SKB_ARG", &syn_skb, true)
         .override_global("COOKIE_HASH_ARGS", &hash_args, true)
         .override_global("CHECK_REQ_ARGS", &check_args, true)
+        .override_global("BPF_REQUESTS", &bpf_requests, true)
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("HANDSHAKES", handshakes)
         .map_max_entries("PROXIED", proxied)

@@ -3,8 +3,8 @@
 //!
 //! - `int tcp_conn_request(struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops
 //!   *af_ops, struct sock *sk, struct sk_buff *skb)` (net/ipv4/tcp_input.c), for each SYN;
-//! - `struct sock *tcp_get_cookie_sock(struct sock *sk, struct sk_buff *skb, …)`
-//!   (net/ipv4/syncookies.c), for each ACK with a valid cookie;
+//! - `struct sock *tcp_get_cookie_sock(struct sock *sk, struct sk_buff *skb, struct request_sock
+//!   *req, …)` (net/ipv4/syncookies.c), for each ACK with a valid cookie;
 //! - `struct sock *tcp_check_req(struct sock *sk, struct sk_buff *skb, struct request_sock *req,
 //!   bool fastopen, bool *lost_race)` (net/ipv4/tcp_minisocks.c; a sixth argument since 6.13), for
 //!   each packet of a handshake under way. It returns NULL for those that are turned away.
@@ -13,6 +13,7 @@
 //! have seven arguments on kernels as old as 6.1, by a backport, and no fentry there: before 6.6
 //! it takes six (`arch_prepare_bpf_trampoline`, arch/x86/net/bpf_jit_comp.c).
 
+use super::bpf_request;
 use crate::counters::{add, count, run};
 use crate::read::Object;
 use crate::scratch::check_call;
@@ -38,13 +39,15 @@ pub fn conn_request_kprobe(ctx: ProbeContext) -> u32 {
 #[fentry(function = "tcp_get_cookie_sock")]
 pub fn get_cookie_sock_fentry(ctx: FEntryContext) -> i32 {
     arrived(Probe::GetCookieSock, Object(ctx.arg(0)));
+    bpf_request::look_at(Object(ctx.arg(2)));
     0
 }
 
 #[kprobe]
 pub fn get_cookie_sock_kprobe(ctx: ProbeContext) -> u32 {
-    if let Some(sk) = ctx.arg(0) {
+    if let (Some(sk), Some(req)) = (ctx.arg(0), ctx.arg(2)) {
         arrived(Probe::GetCookieSock, Object(sk));
+        bpf_request::look_at(Object(req));
     }
     0
 }

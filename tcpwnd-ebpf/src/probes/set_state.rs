@@ -207,6 +207,9 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
             // be a child that another one of the same request has replaced, which still needs
             // the record.
             let _ = HANDSHAKES.remove(key);
+            if record.handshake.flags & handshake_flags::BPF_REQUEST != 0 {
+                count(Counter::NoRecord);
+            }
             if proxied {
                 let _ = PROXIED.remove(proxy_key(key));
             }

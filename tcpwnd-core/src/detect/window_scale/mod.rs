@@ -126,6 +126,8 @@ labels! {
         TwoSynacks = "two_synacks",
         /// A SYN proxy answered the peer, and what it announced was not seen.
         Synproxy = "synproxy",
+        /// A BPF program answered the peer, and made the request that the connection comes of.
+        BpfCookie = "bpf_cookie",
         /// A value could not be read, or two readings of it contradict each other.
         Unreadable = "unreadable",
         /// The connection never became established; its outcome says what it came to.

@@ -48,7 +48,8 @@ impl<'a> Paired<'a> {
     /// Takes from a record what belongs to its connection; `None` when nothing does.
     pub(crate) fn of(record: &'a HandshakeRecord) -> Option<Self> {
         let handshake = &record.handshake;
-        if record.record_found == 0 || handshake.flags & handshake_flags::SIMULTANEOUS != 0 {
+        const OTHERS: u32 = handshake_flags::SIMULTANEOUS | handshake_flags::BPF_REQUEST;
+        if record.record_found == 0 || handshake.flags & OTHERS != 0 {
             return None;
         }
         if answers(record, &handshake.first) {
@@ -106,6 +107,13 @@ impl<'a> Paired<'a> {
     pub(super) fn is_cookie(&self) -> bool {
         self.cookie_accepted || self.first.flags & synack_flags::COOKIE != 0
     }
+}
+
+/// Whether a BPF program answered the peer of this very connection.
+pub(super) fn is_of_bpf_request(record: &HandshakeRecord) -> bool {
+    record.record_found != 0
+        && record.handshake.flags & handshake_flags::BPF_REQUEST != 0
+        && answers(record, &record.handshake.first)
 }
 
 /// Whether the child answers `synack`.

@@ -1,7 +1,7 @@
 //! The rules: from a record to a verdict.
 
 use super::evidence::{self, Offer, Told, Used};
-use super::paired::{Answer, Paired};
+use super::paired::{Answer, Paired, is_of_bpf_request};
 use super::{
     ChangedInput, Context, Impact, Path, UnverifiedCause, Verdict, cause, impact, proxied,
     recomputed,
@@ -115,7 +115,9 @@ fn established<'a>(
         return Err(UnverifiedCause::NotEstablished);
     }
     let Some(paired) = paired else {
-        return Err(if has_synack(record) {
+        return Err(if is_of_bpf_request(record) {
+            UnverifiedCause::BpfCookie
+        } else if has_synack(record) {
             UnverifiedCause::StaleRecord
         } else if began_before(record, context) {
             UnverifiedCause::BeforeStart

@@ -63,6 +63,22 @@ fn an_open_from_both_sides_has_no_synack_of_a_listener() {
 }
 
 #[test]
+fn a_request_that_a_bpf_program_made_has_no_synack_of_this_stack() {
+    let mut record = healthy();
+    record.handshake = NO_HANDSHAKE;
+    record.handshake.first.isn = ISN;
+    record.handshake.flags = handshake_flags::BPF_REQUEST;
+    assert_eq!(unverified(&record), Some(UnverifiedCause::BpfCookie));
+    // Also right after the start: what was not built is not older either.
+    record.header.ktime_ns = SINCE;
+    assert_eq!(unverified(&record), Some(UnverifiedCause::BpfCookie));
+    assert_eq!(judged(&record).path, Path::Unknown);
+    // The mark is of another connection with the same addresses.
+    record.child.snd_una = 5;
+    assert_eq!(unverified(&record), Some(UnverifiedCause::StaleRecord));
+}
+
+#[test]
 fn a_record_of_an_earlier_connection_is_stale() {
     for other in [ISN, ISN.wrapping_add(2), 12_345] {
         let mut record = healthy();
