@@ -130,7 +130,8 @@ fn look_up(map: &OwnedFd, cpu: usize, stop: &AtomicBool) -> u64 {
     count
 }
 
-fn call<T>(command: i64, attributes: &T) -> io::Result<i64> {
+/// Makes a bpf(2) call with the beginning of its attributes.
+pub fn call<T>(command: i64, attributes: &T) -> io::Result<i64> {
     // SAFETY: the pointer and the size are those of `attributes`; pointers in it are to a key and
     // a value of the map's sizes, which outlive the call.
     let result = unsafe {

@@ -95,6 +95,11 @@ impl<'t> Peer<'t> {
         self.remote
     }
 
+    /// Goes on as if a SYN+ACK of this sequence number had come, from whomever.
+    pub fn expects(&mut self, sequence: u32) {
+        self.expected = sequence.wrapping_add(1);
+    }
+
     /// Sends the SYN, or sends it again.
     ///
     /// # Errors

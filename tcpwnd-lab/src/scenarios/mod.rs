@@ -7,6 +7,7 @@ mod after_sigkill;
 mod at_risk;
 mod bad_input;
 mod bench;
+mod bpf_cookie;
 mod cause_listener;
 mod cause_settings;
 mod cause_tcp_ao;
@@ -218,6 +219,11 @@ pub const ALL: &[Scenario] = &[
         "synproxy",
         "netfilter's SYN proxy: judged on what it announced, else unverified",
         synproxy::play,
+    ),
+    full(
+        "bpf_cookie",
+        "a BPF program answers and makes the request: unverified, and said why",
+        bpf_cookie::play,
     ),
     gate(
         "map_lookups",
