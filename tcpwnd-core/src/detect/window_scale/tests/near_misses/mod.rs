@@ -6,6 +6,7 @@
 mod listener;
 mod options;
 mod settings;
+mod synproxy;
 
 use super::cases::{Case, FREE, KAFKA, RMEM_MAX, case, kafka, line, plain, scaled};
 use super::*;
@@ -78,6 +79,8 @@ fn all() -> Vec<Near> {
         listener::of_places(),
         options::of_options(),
         options::of_loss(),
+        synproxy::of_scale(),
+        synproxy::of_loss(),
     ]
     .into_iter()
     .flatten()
