@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::bench::{Bench, Unsupported, compare};
+use super::provoked::{Expected, Provocation};
 use super::stage::{COOKIES, PORT, Stage, unlocked};
 use crate::bpf_request::{BpfRequests, SCALE};
 
@@ -28,7 +29,9 @@ pub fn play(bench: &Bench) -> Result<String> {
     agent.wait_handshakes(3)?;
     let report = agent.finish()?;
     let foreign = report.of(answered_elsewhere.local())?;
-    foreign.expect("unverified", "unknown", Some("bpf_cookie"))?;
+    let cause = "bpf_cookie";
+    let what = "an ACK of no SYN+ACK, for which a BPF program makes the request";
+    bench.provoked(&Provocation::unverified(cause, what), foreign)?;
     let used = accepted.first().and_then(|accepted| accepted.info.used());
     anyhow::ensure!(
         used == Some(SCALE),
@@ -36,8 +39,12 @@ pub fn play(bench: &Bench) -> Result<String> {
     );
     compare(&report, PORT, &accepted[1..], &[])?;
     let overruled = report.of(overruled.local())?;
-    overruled.expect("mismatch", "cookie", Some("unknown"))?;
-    report.of(ordinary.local())?.expect("ok", "cookie", None)?;
+    let what = "the same for the ACK of the stack's own cookie";
+    let what = Provocation::near_miss(cause, what, Expected::Ok)
+        .unknown("the program sets a shift count that the kernel computes from nothing");
+    bench.provoked(&what, overruled)?;
+    let what = Provocation::near_miss(cause, "the program is gone", Expected::Ok);
+    bench.provoked(&what, report.of(ordinary.local())?)?;
     Ok(format!(
         "unverified, bpf_cookie; where the stack had answered: {:?} to {SCALE}",
         overruled.advertised()

@@ -219,12 +219,14 @@ pub const ALL: &[Scenario] = &[
         "synproxy",
         "netfilter's SYN proxy: judged on what it announced, else unverified",
         synproxy::play,
-    ),
+    )
+    .of_causes(),
     full(
         "bpf_cookie",
         "a BPF program answers and makes the request: unverified, and said why",
         bpf_cookie::play,
-    ),
+    )
+    .of_causes(),
     gate(
         "map_lookups",
         "others' map lookups and scrapes: nothing is lost uncounted",

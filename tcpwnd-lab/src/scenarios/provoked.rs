@@ -257,6 +257,29 @@ impl Bench {
         report.expect_all(count, expected.verdict(), what.path, expected.cause())
     }
 
+    /// The same of `count` connections among others.
+    ///
+    /// # Errors
+    /// When it is not what must be reported.
+    pub fn provoked_some(
+        &self,
+        what: &Provocation,
+        count: usize,
+        reported: &[&Handshake],
+    ) -> Result<()> {
+        self.note(what, reported, count)?;
+        let expected = what.expected;
+        for handshake in reported {
+            handshake.expect(expected.verdict(), what.path, expected.cause())?;
+        }
+        let found = reported.len();
+        ensure!(
+            found == count,
+            "{count} made, but {found} reported: {what:?}"
+        );
+        Ok(())
+    }
+
     fn note(&self, what: &Provocation, handshakes: &[&Handshake], of: usize) -> Result<()> {
         let row = Row::new(what, handshakes, of);
         self.rows.lock().push(row);

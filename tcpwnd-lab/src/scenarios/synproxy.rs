@@ -7,10 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, Unsupported, compare};
+use super::provoked::{Expected, Provocation};
 use super::stage::unlocked;
 use crate::agent::Report;
 use crate::broker::{Accepted, Broker};
 use crate::client::{Visit, come_and_go};
+use crate::findings::Handshake;
 use crate::net::{Namespace, Pair, PairOptions, run};
 use crate::socket::ListenOptions;
 use crate::wait;
@@ -74,15 +76,11 @@ fn loaded_later(bench: &Bench, pair: &Pair) -> Result<()> {
     }
     agent.wait_handshakes(4 * EACH)?;
     let report = agent.finish()?;
-    of_port(
-        &report,
-        EQUAL,
-        2 * EACH,
-        "unverified",
-        "synproxy",
-        Some("synproxy"),
-    )?;
-    of_port(&report, NO_RULE, 2 * EACH, "ok", "normal", None)
+    let what = Provocation::unverified("synproxy", "the proxy is loaded after the start");
+    of_port(bench, &report, EQUAL, &what.by("synproxy"))?;
+    let what = "the same, a port without a rule";
+    let what = Provocation::near_miss("synproxy", what, Expected::Ok);
+    of_port(bench, &report, NO_RULE, &what.by("normal"))
 }
 
 /// The proxy was there first.
@@ -109,12 +107,16 @@ fn judged(bench: &Bench, pair: &Pair, brokers: &[Broker], before: &[usize]) -> R
         let probe = probe.with_context(|| format!("no probe {name}"))?;
         ensure!(probe.mechanism.is_some(), "{name} is not attached");
     }
-    let cause = Some("synproxy_wscale");
-    of_port(&report, SMALLER, 2 * EACH, "mismatch", "synproxy", cause)?;
-    of_port(&report, EQUAL, 2 * EACH, "ok", "synproxy", None)?;
-    let cause = Some("synproxy_without_scale");
-    of_port(&report, WITHOUT, 2 * EACH, "scale_lost", "synproxy", cause)?;
-    of_port(&report, NO_RULE, 2 * EACH, "ok", "normal", None)?;
+    let cause = "synproxy_wscale";
+    let what = Provocation::mismatch(cause, "a rule with another shift count than the sockets'");
+    of_port(bench, &report, SMALLER, &what.by("synproxy"))?;
+    let what = Provocation::near_miss(cause, "a rule with the sockets' own", Expected::Ok);
+    of_port(bench, &report, EQUAL, &what.by("synproxy"))?;
+    let cause = "synproxy_without_scale";
+    let what = Provocation::scale_lost(cause, "a rule without `wscale`");
+    of_port(bench, &report, WITHOUT, &what.by("synproxy"))?;
+    let what = Provocation::near_miss(cause, "a port without a rule", Expected::Ok);
+    of_port(bench, &report, NO_RULE, &what.by("normal"))?;
     for (((port, broker), visits), before) in
         PORTS.into_iter().zip(brokers).zip(&visits).zip(before)
     {
@@ -184,37 +186,21 @@ fn in_front(bench: &Bench) -> Result<()> {
     agent.wait_handshakes(EACH)?;
     let report = agent.finish()?;
     flush(router)?;
-    // Of this one it was seen what the proxy said, but elsewhere: that it is the same connection
-    // is not known.
-    for handshake in &report.handshakes {
-        ensure!(
-            handshake.verdict == "unverified" && handshake.path == "synproxy",
-            "nobody can know this one, but reported was {handshake:?}"
+    // What the proxy said was seen, but elsewhere: that it is the same connection is not known.
+    let what = Provocation::unverified("synproxy", "the proxy is on a router")
+        .by("synproxy")
+        .here(
+            Expected::Unverified("before_start"),
+            "the router's SYN+ACK can have left before the agent started, until 128 s after that",
         );
-    }
-    Ok(())
+    bench.provoked_all(&what, EACH, &report)
 }
 
-fn of_port(
-    report: &Report,
-    port: u16,
-    count: usize,
-    verdict: &str,
-    path: &str,
-    cause: Option<&str>,
-) -> Result<()> {
-    let mut of_port = 0;
-    for handshake in &report.handshakes {
-        if handshake.flow.local.address().port() == port {
-            handshake.expect(verdict, path, cause)?;
-            of_port += 1;
-        }
-    }
-    ensure!(
-        of_port == count,
-        "{count} connections to {port}, but {of_port} reported"
-    );
-    Ok(())
+/// Checks the connections to a port, of both families.
+fn of_port(bench: &Bench, report: &Report, port: u16, what: &Provocation) -> Result<()> {
+    let is_there = |handshake: &&Handshake| handshake.flow.local.address().port() == port;
+    let reported: Vec<_> = report.handshakes.iter().filter(is_there).collect();
+    bench.provoked_some(what, 2 * EACH, &reported)
 }
 
 /// Puts the proxy before the ports that have a rule.
