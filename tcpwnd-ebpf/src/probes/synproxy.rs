@@ -148,9 +148,10 @@ fn record(net: Object, tcp: Object, key: &mut FlowKey) -> Result<()> {
     if !flow::wanted(key) {
         return Ok(());
     }
+    let key: &FlowKey = key;
     let isn = options::sequence(tcp)?;
     let (wscale, flags) = window_scale(tcp)?;
-    if let Some(known) = PROXIED.get_ptr_mut(&*key) {
+    if let Some(known) = PROXIED.get_ptr_mut(key) {
         // SAFETY: see make_synack::record.
         let known = unsafe { &mut *known };
         if known.isn == isn {
@@ -177,7 +178,8 @@ fn record(net: Object, tcp: Object, key: &mut FlowKey) -> Result<()> {
         reserved: [0; 2],
     };
     options::copy(tcp, &mut new.options)?;
-    if PROXIED.insert(&*key, &new, 0).is_err() {
+    let new = &new;
+    if PROXIED.insert(key, new, 0).is_err() {
         count(Counter::SynackNotStored);
     }
     Ok(())
