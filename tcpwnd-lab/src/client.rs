@@ -106,13 +106,18 @@ pub fn come_and_go(from: &Namespace, to: SocketAddr, count: usize) -> Result<Vec
     from.enter(|| (0..count).map(|_| visit(to)).collect())
 }
 
-/// As [`come_and_go`], for many clients at once, of which the kernel may reset a few: while it puts
-/// a connection into the place of its request, a packet that another CPU handles can find neither
-/// and is answered by the listener, with a RST (seen on 6.18). Such a visit is repeated; returns how
-/// many were.
+/// Visits of one client in a crowd that may be reset: each time one was seen, it was the only one.
+const RESETS: usize = 2;
+
+/// As [`come_and_go`], for many clients at once, of which a few may be reset: such a visit is
+/// repeated. Returns how many were, for the scenario to say.
+///
+/// Seen three times in runs with 8 clients at once, on 6.18 with kernel probes. Why is not known. In
+/// a run in which no client was reset, the RSTs that came from the server's port were the listener's
+/// (tracepoint tcp:tcp_send_reset: TCP_LISTEN, reason TCP_FLAGS).
 ///
 /// # Errors
-/// As [`come_and_go`], and when more than a hundredth were reset.
+/// As [`come_and_go`], and when more than [`RESETS`] were reset.
 pub fn come_and_go_in_a_crowd(from: &Namespace, to: SocketAddr, count: usize) -> Result<usize> {
     let mut resets = 0;
     from.enter(|| {
@@ -120,7 +125,7 @@ pub fn come_and_go_in_a_crowd(from: &Namespace, to: SocketAddr, count: usize) ->
         while left > 0 {
             match visit(to) {
                 Ok(_) => left -= 1,
-                Err(error) if is_reset(&error) && resets <= count / 100 => resets += 1,
+                Err(error) if is_reset(&error) && resets < RESETS => resets += 1,
                 Err(error) => return Err(error),
             }
         }

@@ -81,7 +81,8 @@ pub fn play(bench: &Bench) -> Result<String> {
         "only {early} were closed before the ACK"
     );
     Ok(format!(
-        "{early} of {CLOSED} closed before the ACK, each reported once, as were {others} others"
+        "{early} of {CLOSED} closed before the ACK, each reported once, as were {others} others, {resets} \
+         more reset by the server"
     ))
 }
 

@@ -102,7 +102,7 @@ fn play(bench: &Bench, handshakes: usize) -> Result<String> {
         .sum();
     Ok(format!(
         "{handshakes} handshakes, {looked_up} lookups, {scrapes} scrapes: {} ok, {unverified} \
-         unverified, {missed} runs counted as skipped",
+         unverified, {missed} runs counted as skipped, {resets} more reset by the server",
         report.summary.ok
     ))
 }
