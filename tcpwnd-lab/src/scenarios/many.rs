@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 
 use super::bench::{Bench, compare};
-use super::stage::{COOKIES, PORT, Rmem, Stage, unlocked};
+use super::stage::{COOKIES, PORT, Stage, unlocked};
 use crate::broker::Broker;
 use crate::client::come_and_go;
 use crate::net::{Pair, PairOptions};
-use crate::peer::Peer;
 use crate::socket::ListenOptions;
 
 /// 1,000 induced mismatches, 1,000 findings.
@@ -21,16 +20,7 @@ pub fn thousand_mismatches(bench: &Bench) -> Result<String> {
     };
     let stage = Stage::new(&listen, COOKIES)?;
     let mut agent = bench.trace()?;
-    let mut peers: Vec<Peer<'_>> = (1..=COUNT).map(|number| stage.peer(number)).collect();
-    let mut synacks = Vec::new();
-    for peer in &mut peers {
-        peer.syn()?;
-        synacks.push(peer.synack()?);
-    }
-    stage.change(Rmem::Raised)?;
-    for (peer, synack) in peers.iter_mut().zip(&synacks) {
-        peer.ack(synack)?;
-    }
+    let _peers = stage.damaged(1..=COUNT)?;
     let accepted = stage.broker.wait_accepted(COUNT.into())?;
     agent.wait_handshakes(COUNT.into())?;
     let report = agent.finish()?;

@@ -6,9 +6,8 @@ use std::net::TcpListener;
 use anyhow::{Context, Result, ensure};
 
 use super::bench::Bench;
-use super::stage::{Rmem, Stage};
+use super::stage::Stage;
 use crate::http::{get, metric};
-use crate::peer::Peer;
 use crate::wait::{self, PATIENCE};
 
 const DAMAGED: u16 = 20;
@@ -40,16 +39,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     let open = || gauge("tcpwnd_mismatched_connections");
     ensure!(open()? == 0.0, "the gauge does not begin at 0");
 
-    let mut peers: Vec<Peer<'_>> = (1..=DAMAGED).map(|number| stage.peer(number)).collect();
-    let mut synacks = Vec::new();
-    for peer in &mut peers {
-        peer.syn()?;
-        synacks.push(peer.synack()?);
-    }
-    stage.change(Rmem::Raised)?;
-    for (peer, synack) in peers.iter_mut().zip(&synacks) {
-        peer.ack(synack)?;
-    }
+    let mut peers = stage.damaged(1..=DAMAGED)?;
     stage.broker.wait_accepted(DAMAGED.into())?;
     let count = f64::from(DAMAGED);
     wait::until_true(PATIENCE, "the gauge to rise to 20", || Ok(open()? == count))?;

@@ -105,16 +105,7 @@ pub fn play(bench: &Bench) -> Result<String> {
 fn damage(stage: &Stage, numbers: Range<u16>) -> Result<()> {
     stage.change(Rmem::Lowered)?;
     let count = usize::from(numbers.end) - 1;
-    let mut peers: Vec<_> = numbers.map(|number| stage.peer(number)).collect();
-    let mut synacks = Vec::new();
-    for peer in &mut peers {
-        peer.syn()?;
-        synacks.push(peer.synack()?);
-    }
-    stage.change(Rmem::Raised)?;
-    for (peer, synack) in peers.iter_mut().zip(&synacks) {
-        peer.ack(synack)?;
-    }
+    stage.damaged(numbers)?;
     stage.broker.wait_accepted(count).map(drop)
 }
 

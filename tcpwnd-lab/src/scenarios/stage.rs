@@ -122,6 +122,25 @@ impl Stage {
         self.set_rmem(largest)
     }
 
+    /// Connects the IPv4 peers with these numbers by cookie, all at once, with `tcp_rmem` raised in
+    /// between: each is damaged. The server may have yet to accept them.
+    ///
+    /// # Errors
+    /// When one gets no SYN+ACK, or the kernel refuses the setting.
+    pub fn damaged(&self, numbers: impl Iterator<Item = u16>) -> Result<Vec<Peer<'_>>> {
+        let mut peers: Vec<_> = numbers.map(|number| self.peer(number)).collect();
+        let mut synacks = Vec::new();
+        for peer in &mut peers {
+            peer.syn()?;
+            synacks.push(peer.synack()?);
+        }
+        self.change(Rmem::Raised)?;
+        for (peer, synack) in peers.iter_mut().zip(&synacks) {
+            peer.ack(synack)?;
+        }
+        Ok(peers)
+    }
+
     /// The IPv4 peer with this number.
     #[must_use]
     pub fn peer(&self, number: u16) -> Peer<'_> {
