@@ -68,8 +68,9 @@ impl Hooks {
     }
 }
 
-/// How often bpftool is asked. It takes the identifiers first and then each object by its own
-/// (do_show, tools/bpf/bpftool/link.c, 6.12), and fails if one went away in between.
+/// How often bpftool is asked. `link show` failed twice on 6.12, while links came and went, and said
+/// nothing on standard error; why is not known. (Its exit code is what `errno` happens to be at the
+/// end: do_show, tools/bpf/bpftool/link.c.) If it fails each time, the message has all that it said.
 const TRIES: usize = 5;
 
 /// What bpftool lists, as JSON.
