@@ -118,9 +118,15 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
         println!("nothing failed in the last full run");
         return Ok(ExitCode::SUCCESS);
     }
-    let names = scenarios.keys().chain(tests.keys()).map(|(name, _)| name);
-    let mut wanted: Vec<&'static Kernel> = names.filter_map(|name| kernels::find(name)).collect();
-    wanted.dedup();
+    let mut wanted: Vec<&'static Kernel> = Vec::new();
+    for (name, _) in scenarios.keys().chain(tests.keys()) {
+        let kernel = kernels::find(name).with_context(|| {
+            format!("{name} cannot be run again: it is not among the kernels any more")
+        })?;
+        if !wanted.contains(&kernel) {
+            wanted.push(kernel);
+        }
+    }
     let missing = setup::ensure(&wanted, false)?;
     if let Some(first) = missing.first() {
         bail!(
