@@ -81,7 +81,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::Added;
+    use super::{Added, HOME};
 
     #[test]
     fn added_files_keep_their_name_or_get_another() {
@@ -93,9 +93,10 @@ mod tests {
         assert_eq!(path(file), Path::new(file));
         assert_eq!(path(&format!("{file}:/opt/y")), Path::new("/opt/y"));
         assert_eq!(path(&format!("{file}:/opt/")), Path::new("/opt/x"));
-        assert_eq!(path(&format!("{file}:y")), Path::new("/root/y"));
-        assert_eq!(path("Cargo.toml"), Path::new("/root/Cargo.toml"));
-        assert_eq!(path("./src"), Path::new("/root/src"));
+        let home = Path::new(HOME);
+        assert_eq!(path(&format!("{file}:y")), home.join("y"));
+        assert_eq!(path("Cargo.toml"), home.join("Cargo.toml"));
+        assert_eq!(path("./src"), home.join("src"));
         assert_eq!(path("../Cargo.toml:/r").as_path(), Path::new("/r"));
         assert!(Added::parse("/nowhere/at/all").is_err());
     }
