@@ -11,7 +11,7 @@ use crate::agent::{Caps, Launch, Mechanism};
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::demo;
-use crate::scenarios::{self, ALL, Bench, Depth, Format, Rows};
+use crate::scenarios::{self, ALL, Bench, Case, Depth, Format, Rows};
 use crate::socket::ListenOptions;
 use crate::unit_tests;
 
@@ -50,6 +50,16 @@ enum Command {
     },
     /// Shows a damaged connection, what tcpwnd says of it, and the remedy.
     Demo,
+    /// Prints a golden of the scenario `check_goldens` anew: what `check` prints in a case, with the
+    /// kernel's release replaced.
+    CheckGolden {
+        /// Which case.
+        #[arg(value_enum)]
+        case: Case,
+        /// The JSON in place of the text.
+        #[arg(long)]
+        json: bool,
+    },
     /// Lists and plays scenarios.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
@@ -126,6 +136,10 @@ fn dispatch(command: Command) -> Result<bool> {
             size,
             count,
         } => visit(server, size, count),
+        Command::CheckGolden { case, json } => {
+            print!("{}", scenarios::check(case, json)?.0);
+            Ok(true)
+        }
         Command::UnitTests { binary, filter } => unit_tests::run(&binary, &filter),
         Command::Scenario(ScenarioCommand::List { json }) => list(json),
         Command::Scenario(ScenarioCommand::Run {

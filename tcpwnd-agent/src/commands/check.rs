@@ -85,11 +85,7 @@ pub fn run(args: &CheckArgs) -> Result<u8> {
 fn at_risk(btf: Option<&Path>) -> Assessment {
     let mut unseen = Vec::new();
     let heeds_adv_win_scale = kernel::heeds_adv_win_scale(btf).unwrap_or_else(|_| {
-        unseen.push(
-            "how much of a receive buffer becomes window: this kernel shows no BTF; taken to be \
-             half, as by default"
-                .to_owned(),
-        );
+        unseen.push(sysctls::NO_BTF.to_owned());
         false
     });
     let settings = sysctls::read(heeds_adv_win_scale);

@@ -7,6 +7,10 @@ use tcpwnd_core::risk::Settings;
 
 use super::sysctl;
 
+/// What is to be said where it is not known whether this kernel heeds `tcp_adv_win_scale`.
+pub const NO_BTF: &str = "how much of a receive buffer becomes window: this kernel shows no BTF; \
+                          taken to be half, as by default";
+
 /// Reads them. `heeds_adv_win_scale`: this kernel computes windows by `tcp_adv_win_scale`.
 #[must_use]
 pub fn read(heeds_adv_win_scale: bool) -> Settings {

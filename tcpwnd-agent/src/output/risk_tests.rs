@@ -122,3 +122,13 @@ fn without_root() {
     let broker = &assessment.listeners.unwrap()[0];
     assert_eq!(broker.scale.unwrap().factor, 64);
 }
+
+/// Without BTF it is not known how this kernel turns a receive buffer into a window.
+#[test]
+fn without_btf() {
+    let mut host = kafka();
+    host.unseen = vec![crate::host::sysctls::NO_BTF.to_owned()];
+    let assessment = golden("without_btf", &host);
+    let broker = &assessment.listeners.unwrap()[0];
+    assert_eq!(broker.scale.unwrap().factor, 64);
+}

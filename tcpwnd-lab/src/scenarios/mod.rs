@@ -12,6 +12,7 @@ mod cause_listener;
 mod cause_settings;
 mod cause_tcp_ao;
 mod changed;
+mod check_goldens;
 mod cookies;
 mod fast_open_closed;
 mod flood;
@@ -46,6 +47,7 @@ mod two_synacks;
 mod without_cookies;
 
 pub use bench::{Bench, Unsupported};
+pub use check_goldens::{Case, check};
 pub use open_now::free_address;
 pub use provoked::Rows;
 pub use run::{Format, run};
@@ -303,6 +305,11 @@ pub const ALL: &[Scenario] = &[
         "bad_input",
         "one clear line, exit code 2, nothing attached",
         bad_input::play,
+    ),
+    gate(
+        "check_goldens",
+        "check without BTF, and with perf_event_paranoid=3: its words, none other",
+        check_goldens::play,
     ),
     full(
         "at_risk",

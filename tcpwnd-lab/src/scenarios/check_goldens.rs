@@ -1,0 +1,165 @@
+//! `check` where it is refused something: on a kernel without type information, and where
+//! `kernel.perf_event_paranoid` is 3. What it prints is compared with goldens, word for word.
+//!
+//! `cargo xtask vm exec --kernel K -- tcpwnd-lab check-golden CASE` prints a golden anew.
+//!
+//! Constraint: what differs from machine to machine is set to one value before, in this process'
+//! own namespaces; only the kernel's release is replaced afterwards, and the one setting that newer
+//! kernels do not heed.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use super::bench::Bench;
+use crate::agent::{Caps, Launch, Mechanism};
+use crate::mounts::with_mounts;
+use crate::net::Changed;
+
+/// What stands for the kernel's release in a golden.
+const RELEASE: &str = "RELEASE";
+
+/// A setting that newer kernels do not heed, in the goldens and on older kernels.
+const NOT_HEEDED: &str = "\"tcp_adv_win_scale\": null";
+const HEEDED: &str = "\"tcp_adv_win_scale\": 1";
+
+const PARANOID: &str = "kernel/perf_event_paranoid";
+
+/// Where the kernel shows its own types.
+const BTF: &str = "/sys/kernel/btf";
+
+/// The settings that `check` assesses, each with a value that is in order.
+const SETTINGS: [(&str, &str); 8] = [
+    ("net/ipv4/tcp_syncookies", "1"),
+    ("net/ipv4/tcp_timestamps", "1"),
+    ("net/ipv4/tcp_window_scaling", "1"),
+    ("net/core/somaxconn", "4096"),
+    ("net/ipv4/tcp_max_syn_backlog", "4096"),
+    ("net/ipv4/tcp_rmem", "4096 131072 6291456"),
+    ("net/ipv4/tcp_adv_win_scale", "1"),
+    ("net/core/rmem_max", "212992"),
+];
+
+/// Where `check` runs, and how it ends there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Case {
+    /// A kernel that shows no BTF.
+    WithoutBtf,
+    /// kprobes, with the service's capabilities, while kernel.perf_event_paranoid is 3.
+    Paranoid,
+    /// The way out of it that `check` names: fentry.
+    ParanoidFentry,
+}
+
+/// A case, its exit code, and its goldens: the text and the JSON.
+struct Golden {
+    case: Case,
+    code: i32,
+    text: &'static str,
+    json: &'static str,
+}
+
+macro_rules! golden {
+    ($case:ident, $code:literal, $name:literal) => {
+        Golden {
+            case: Case::$case,
+            code: $code,
+            text: include_str!(concat!("../../golden/check/", $name, ".txt")),
+            json: include_str!(concat!("../../golden/check/", $name, ".json")),
+        }
+    };
+}
+
+const GOLDENS: [Golden; 3] = [
+    golden!(WithoutBtf, 2, "without_btf"),
+    golden!(Paranoid, 2, "perf_event_paranoid_3"),
+    golden!(ParanoidFentry, 0, "perf_event_paranoid_3_fentry"),
+];
+
+pub fn play(bench: &Bench) -> Result<String> {
+    // In the kernels of the matrix the same ones scale windows by it.
+    let heeds = bench.rcvlowat_sets_clamp()?;
+    for golden in &GOLDENS {
+        let of_kernel = if heeds && golden.case != Case::WithoutBtf {
+            golden.json.replace(NOT_HEEDED, HEEDED)
+        } else {
+            golden.json.to_owned()
+        };
+        for (json, expected) in [(false, golden.text), (true, &of_kernel)] {
+            let (said, code) = check(golden.case, json)?;
+            ensure!(
+                code == Some(golden.code) && said == expected,
+                "{:?} ended with {code:?} instead of {}; {}",
+                golden.case,
+                golden.code,
+                difference(expected, &said)
+            );
+        }
+    }
+    Ok("3 cases, text and JSON, word for word".to_owned())
+}
+
+/// Runs `check`, and returns what it printed with what is of this kernel alone replaced, and its
+/// exit code.
+///
+/// # Errors
+/// When the case cannot be had here.
+pub fn check(case: Case, json: bool) -> Result<(String, Option<i32>)> {
+    let settings: Result<Vec<_>> = SETTINGS
+        .iter()
+        .map(|(name, value)| Changed::new(name, value))
+        .collect();
+    let _settings = settings?;
+    match case {
+        Case::WithoutBtf => {
+            let empty = tempfile::tempdir().context("failed to make a directory")?;
+            with_mounts(&[(empty.path(), Path::new(BTF))], || {
+                run(Caps::All, Mechanism::Auto, json)
+            })
+        }
+        Case::Paranoid => {
+            let _level = Changed::new(PARANOID, "3")?;
+            run(Caps::Service, Mechanism::Kprobe, json)
+        }
+        Case::ParanoidFentry => {
+            let _level = Changed::new(PARANOID, "3")?;
+            run(Caps::Service, Mechanism::Fentry, json)
+        }
+    }
+}
+
+fn run(caps: Caps, mechanism: Mechanism, json: bool) -> Result<(String, Option<i32>)> {
+    let launch = Launch { mechanism, caps };
+    let format = if json { "json" } else { "text" };
+    let arguments = ["check", "--format", format, "--mechanism", mechanism.name()];
+    let done = launch.command(&arguments).output();
+    let done = done.context("failed to start tcpwnd")?;
+    let said = String::from_utf8(done.stdout).context("check printed no text")?;
+    let said = if json { lines_of(&said)? } else { said };
+    Ok((said.replace(&release()?, RELEASE), done.status.code()))
+}
+
+/// An object over many lines, its fields by name.
+fn lines_of(json: &str) -> Result<String> {
+    let value: serde_json::Value =
+        serde_json::from_str(json).with_context(|| format!("no JSON: {json}"))?;
+    Ok(serde_json::to_string_pretty(&value)? + "\n")
+}
+
+fn release() -> Result<String> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .context("failed to read the kernel's release")?;
+    Ok(release.trim_end().to_owned())
+}
+
+/// The first line that differs.
+fn difference(expected: &str, said: &str) -> String {
+    let (mut one, mut other) = (expected.lines(), said.lines());
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return "no line differs".to_owned(),
+            (one, other) if one == other => {}
+            (one, other) => return format!("expected {one:?}, but said {other:?}"),
+        }
+    }
+}
