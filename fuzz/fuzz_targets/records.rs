@@ -9,7 +9,7 @@ use tcpwnd_core::{Engine, Finding, KernelTotals, Observation, Settings};
 
 const FLOW_LIMIT: usize = 3;
 const LENGTHS: [(Kind, usize); 3] = [
-    (Kind::Handshake, 504),
+    (Kind::Handshake, 520),
     (Kind::Closed, 80),
     (Kind::Window, 80),
 ];

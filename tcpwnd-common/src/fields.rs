@@ -105,6 +105,13 @@ fields! {
     Socket = "sock.sk_socket",
     /// u64: inode number of a `struct socket`, which lies inside this struct.
     SocketInode = "socket_alloc.vfs_inode.i_ino",
+    /// Pointer to the cgroup that a socket was made in. Before 5.15 two flags in the lowest bits
+    /// say that it is none.
+    SockCgroup = "sock.sk_cgrp_data.cgroup",
+    /// Pointer to the directory of a cgroup.
+    CgroupNode = "cgroup.kn",
+    /// u64: id of a directory of cgroupfs, which is its inode number.
+    NodeId = "kernfs_node.id",
     /// u32: length of a listener's accept queue.
     AckBacklog = "sock.sk_ack_backlog",
     /// u32: limit of a listener's accept queue.

@@ -119,6 +119,8 @@ pub struct Inputs {
     /// Inode number of the listener's socket: unlike its address it is not used again for the
     /// next listener (`get_next_ino`, fs/inode.c).
     pub listener: u64,
+    /// Id of the cgroup that the listener was made in, 0 where the kernel does not tell.
+    pub cgroup: u64,
     /// Receive buffer of the listener, bytes (`sk_rcvbuf`).
     pub rcvbuf: u32,
     /// Window clamp of the listener, bytes (`tcp_sock.window_clamp`).
@@ -154,8 +156,9 @@ pub struct Inputs {
     pub rcvlowat: u32,
 }
 
-assert_layout!(Inputs, size 48, align 8, {
+assert_layout!(Inputs, size 56, align 8, {
     listener: u64,
+    cgroup: u64,
     rcvbuf: u32,
     window_clamp: u32,
     tcp_rmem_max: u32,
@@ -236,7 +239,7 @@ pub struct Handshake {
     pub reserved: u32,
 }
 
-assert_layout!(Handshake, size 336, align 8, {
+assert_layout!(Handshake, size 352, align 8, {
     first: SynAck,
     last: SynAck,
     inputs: Inputs,

@@ -157,7 +157,7 @@ pub struct HandshakeRecord {
     pub proxy: ProxySynAck,
 }
 
-assert_layout!(HandshakeRecord, size 504, align 8, {
+assert_layout!(HandshakeRecord, size 520, align 8, {
     header: Header,
     flow: FlowKey,
     child: Child,

@@ -85,6 +85,7 @@ pub fn synack(scale: Option<u8>, flags: u8) -> SynAck {
 pub fn inputs() -> Inputs {
     Inputs {
         listener: 70_707,
+        cgroup: 4_321,
         rcvbuf: 204_800,
         window_clamp: 102_401,
         tcp_rmem_max: 6_291_456,
@@ -106,6 +107,7 @@ pub fn inputs() -> Inputs {
 
 const NO_INPUTS: Inputs = Inputs {
     listener: 0,
+    cgroup: 0,
     rcvbuf: 0,
     window_clamp: 0,
     tcp_rmem_max: 0,

@@ -5,6 +5,7 @@
 //! is the socket's, else the route's metric. `rmem_max` is no field of anything that is at hand
 //! here; the agent reads it from /proc/sys.
 
+use crate::consts;
 use crate::flow::netns_object;
 use crate::read::{Object, Result};
 use tcpwnd_common::{Field, Inputs};
@@ -29,6 +30,8 @@ pub fn fill(listener: Object, dst: Object, into: &mut Inputs) {
 fn socket(sk: Object, into: &mut Inputs) -> Result<()> {
     // SOCK_INODE (include/net/sock.h) is the inode in the struct that begins with the socket.
     into.listener = sk.follow(Field::Socket)?.get(Field::SocketInode)?;
+    // No verdict depends on it.
+    into.cgroup = cgroup(sk).unwrap_or(0);
     into.rcvbuf = sk.get(Field::RcvBuf)?;
     into.rcvlowat = sk.get(Field::RcvLowat)?;
     into.window_clamp = sk.get(Field::WindowClamp)?;
@@ -38,6 +41,24 @@ fn socket(sk: Object, into: &mut Inputs) -> Result<()> {
     into.accept_queue_limit = sk.get(Field::MaxAckBacklog)?;
     into.syn_queue_len = sk.get(Field::SynQueueLen)?;
     Ok(())
+}
+
+/// Id of the cgroup that a socket was made in; 0 for none. It is the socket's own, whoever is
+/// interrupted by the packet.
+#[inline(always)]
+fn cgroup(sk: Object) -> Result<u64> {
+    let known = consts::has(Field::SockCgroup)
+        && consts::has(Field::CgroupNode)
+        && consts::has(Field::NodeId);
+    if !known {
+        return Ok(0);
+    }
+    let cgroup = sk.follow(Field::SockCgroup)?;
+    // sock_cgroup_ptr (include/linux/cgroup-defs.h, 5.4): is_data and no_refcnt.
+    if cgroup.is_null() || cgroup.id() & 3 != 0 {
+        return Ok(0);
+    }
+    cgroup.follow(Field::CgroupNode)?.get(Field::NodeId)
 }
 
 #[inline(always)]

@@ -59,6 +59,10 @@ pub fn resolve(btf: &KernelBtf) -> Result<Offsets, OffsetError> {
         match locate(btf, field) {
             Ok(extent) => refs[field as usize] = reference(btf, field, extent)?,
             Err(error @ PathError::NoMember { .. }) => missing.push((field, error)),
+            // Built without CONFIG_CGROUPS.
+            Err(error @ PathError::NoStruct { .. }) if field == Field::CgroupNode => {
+                missing.push((field, error));
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -88,6 +92,8 @@ fn other_paths(field: Field) -> &'static [&'static str] {
         Field::ReqListener => &["sock_common.skc_listener"],
         // "tcp: rename request_sock cookie_ts bit to syncookie", 5.9.
         Field::ReqSyncookie => &["request_sock.cookie_ts"],
+        // 8520e224f547 "bpf, cgroups: Fix cgroup v2 fallback on v1/v2 mixed mode", 5.15.
+        Field::SockCgroup => &["sock.sk_cgrp_data.val"],
         _ => &[],
     }
 }
@@ -124,6 +130,10 @@ fn absence(field: Field, table: &FieldTable) -> Absence {
         Field::BytesReceived => {
             Absence::Costs("the bytes that a connection received are not known")
         }
+        // CONFIG_CGROUPS, CONFIG_SOCK_CGROUP_DATA.
+        Field::SockCgroup | Field::CgroupNode | Field::NodeId => Absence::Costs(
+            "container, pod and unit of a listener are only known where its process is",
+        ),
         // One follows the other: dfa2f0483360 "tcp: get rid of sysctl_tcp_adv_win_scale", 6.6.
         Field::ScalingRatio if table.get(Field::NetTcpAdvWinScale).is_present() => {
             Absence::Harmless
@@ -182,6 +192,9 @@ fn widths(field: Field) -> &'static [u8] {
         Field::Net
         | Field::Socket
         | Field::SocketInode
+        | Field::SockCgroup
+        | Field::CgroupNode
+        | Field::NodeId
         | Field::DstCache
         | Field::DstMetrics
         | Field::ReqListener

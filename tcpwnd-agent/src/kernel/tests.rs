@@ -160,6 +160,25 @@ fn a_kernel_without_ipv6_is_a_degradation() {
 }
 
 #[test]
+fn a_kernel_without_cgroups_is_a_degradation() {
+    let names: Vec<_> = Field::ALL
+        .iter()
+        .filter_map(|field| field.path().split('.').next())
+        .filter(|name| *name != "cgroup")
+        .collect();
+    let bytes = fs::read(fixtures().join("6.1.btf")).unwrap();
+    let none = KernelBtf::parse(&btf_trim::trim(&bytes, &names), "this BTF".to_owned()).unwrap();
+    for (btf, what) in [
+        (none, "cgroup.kn"),
+        (without("sk_cgrp_data"), "sock.sk_cgrp_data.cgroup"),
+    ] {
+        let resolved = offsets::resolve(&btf).unwrap();
+        assert_eq!(resolved.degradations.len(), 1);
+        assert_eq!(resolved.degradations[0].what, what);
+    }
+}
+
+#[test]
 fn one_of_scaling_ratio_and_adv_win_scale_is_needed() {
     let complete = offsets::resolve(&fixture("6.1")).unwrap();
     assert!(complete.degradations.is_empty());

@@ -134,6 +134,7 @@ fn synack(buf: &mut impl Buf) -> SynAck {
 fn inputs(buf: &mut impl Buf) -> Inputs {
     Inputs {
         listener: buf.get_u64_ne(),
+        cgroup: buf.get_u64_ne(),
         rcvbuf: buf.get_u32_ne(),
         window_clamp: buf.get_u32_ne(),
         tcp_rmem_max: buf.get_u32_ne(),

@@ -121,7 +121,7 @@ fn a_length_that_the_header_does_not_confirm_is_an_error() {
     record.header.len += 1;
     assert!(matches!(
         decode(&bytes_of(&record)),
-        Err(DecodeError::Length { claimed: 505, .. })
+        Err(DecodeError::Length { claimed: 521, .. })
     ));
 }
 
@@ -195,6 +195,6 @@ fn errors_name_what_was_wrong() {
         decode(&bytes_of(&healthy())[..100])
             .unwrap_err()
             .to_string(),
-        "Handshake record of 100 bytes claims 504, expected 504"
+        "Handshake record of 100 bytes claims 520, expected 520"
     );
 }

@@ -52,6 +52,7 @@ impl Listening {
         };
         let inputs = Inputs {
             listener: 0,
+            cgroup: 0,
             rcvbuf: self.rcvbuf,
             window_clamp: 0,
             tcp_rmem_max: self.tcp_rmem_max,
