@@ -10,7 +10,9 @@ use crate::decode::{self, DecodeError, Record};
 use crate::detect::window_scale::{
     self, Context, Direction, RmemMax, RmemMaxHistory, Verdict, on_wire, peer_window, srtt_us,
 };
-use crate::findings::{ClosedFlow, Evidence, Finding, Impact, Outcome, Receive, Send, WindowSeen};
+use crate::findings::{
+    ClosedFlow, Evidence, Finding, Impact, Listener, Outcome, Receive, Send, WindowSeen,
+};
 use crate::flow::Flow;
 use crate::flows::OpenFlows;
 use std::fmt;
@@ -213,6 +215,7 @@ fn describe(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Fi
         path: judgement.path,
         outcome,
         flow: Flow(record.flow),
+        listener: Listener::of(record),
         receive: judgement.receive.map(|direction| Receive {
             advertised: direction.announced,
             used: direction.used,

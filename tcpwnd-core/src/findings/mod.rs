@@ -3,12 +3,16 @@
 //! Constraint: core has no clock; whoever prints a line says what time it was.
 
 mod evidence;
+mod listener;
+mod place;
 #[cfg(test)]
 mod tests;
 
 pub use evidence::{
     AcceptQueue, AckEvidence, ChildEvidence, Evidence, InputsEvidence, SynAckEvidence, SynEvidence,
 };
+pub use listener::{Listener, Process};
+pub use place::{Container, Place, Pod};
 
 use crate::detect::window_scale::{ChangedInput, Damage, Path, Verdict};
 use crate::flow::Flow;
@@ -84,6 +88,8 @@ pub struct Finding {
     pub outcome: Outcome,
     /// Which connection.
     pub flow: Flow,
+    /// Where it came in, and who listens there.
+    pub listener: Listener,
     /// This host's windows as the peer reads them.
     pub receive: Option<Receive>,
     /// The peer's windows as this host reads them.

@@ -43,6 +43,10 @@ fn a_mismatch_as_json() {
                 "local": {"addr": "10.9.0.1", "port": 9092},
                 "remote": {"addr": "10.9.0.2", "port": 40000}
             },
+            "listener": {
+                "inode": 70_707, "netns_name": null, "process": null, "cgroup": null,
+                "container": null, "pod": null, "unit": null
+            },
             "receive": {
                 "advertised": 1, "used": 7, "factor": 64.0, "damage": "too_small",
                 "peer_window_bytes": 1024, "socket_window_bytes": 65536
