@@ -171,3 +171,13 @@ fn inputs() -> Inputs {
     inputs.present = 1;
     inputs
 }
+
+/// Inode number of a socket of this process.
+pub fn inode(listener: &std::net::TcpListener) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let path = format!(
+        "/proc/self/fd/{}",
+        std::os::fd::AsRawFd::as_raw_fd(listener)
+    );
+    std::fs::metadata(path).unwrap().ino()
+}

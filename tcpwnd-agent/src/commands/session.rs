@@ -14,6 +14,7 @@ use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 
 use super::watch::Watches;
 use crate::config::Filter;
+use crate::host::who::Directory;
 use crate::host::{clock, rmem_max};
 use crate::probes::{self, Attached, CountersSnapshot, ProbeStatus};
 use crate::transport::Ring;
@@ -45,6 +46,7 @@ pub struct Session {
     attached: Attached,
     engine: Engine,
     watches: Watches,
+    directory: Directory,
     window_failed: bool,
 }
 
@@ -78,6 +80,7 @@ impl Session {
             attached,
             engine,
             watches: Watches::default(),
+            directory: Directory::default(),
             window_failed: false,
         };
         Ok((session, ring))
@@ -89,7 +92,8 @@ impl Session {
     /// When the sink fails.
     pub fn take(&mut self, record: &[u8], sink: &mut impl Sink) -> io::Result<()> {
         match self.engine.ingest(record) {
-            Ok(Observation::Handshake(finding)) => {
+            Ok(Observation::Handshake(mut finding)) => {
+                self.directory.name(&mut finding);
                 if finding.watched {
                     self.watches.keep(finding.flow, clock::monotonic_ns());
                 }
@@ -165,6 +169,12 @@ impl Session {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Who listens, as far as that was found out.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// The programs' counters now.

@@ -120,6 +120,7 @@ impl Output {
         let mut summary = Summary::new(
             session.totals(),
             &listeners,
+            session.directory(),
             session.status(),
             &session.counters(),
         );

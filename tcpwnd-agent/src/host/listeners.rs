@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use tcpwnd_core::risk::Listener;
 
-use super::{owners, reason, sock_diag};
+use super::owners::{self, Effort};
+use super::{reason, sock_diag};
 
 /// Reads them, and says what could not be seen.
 #[must_use]
@@ -14,7 +15,7 @@ pub fn read() -> (Option<Vec<Listener>>, Option<String>) {
         Err(error) => return (None, Some(not_listed(&error))),
     };
     let inodes: BTreeSet<u64> = sockets.iter().map(|one| one.inode).collect();
-    let mut owners = owners::of(&inodes);
+    let mut owners = owners::of(&inodes, &mut Effort(u32::MAX));
     let listeners: Vec<_> = sockets
         .into_iter()
         .map(|socket| Listener {
@@ -23,7 +24,7 @@ pub fn read() -> (Option<Vec<Listener>>, Option<String>) {
             queue_len: socket.receive_queue,
             queue_limit: socket.send_queue,
             rcvbuf: socket.rcvbuf,
-            process: owners.found.remove(&socket.inode),
+            process: owners.found.remove(&socket.inode).map(Into::into),
         })
         .collect();
     let unknown = listeners.iter().filter(|one| one.process.is_none()).count();

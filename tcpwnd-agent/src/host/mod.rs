@@ -2,11 +2,12 @@
 //!
 //! Constraint: only reads.
 
+pub mod cgroups;
 pub mod clock;
 pub mod listeners;
 pub mod netns;
 pub mod netstat;
-mod owners;
+pub mod owners;
 pub mod privileges;
 pub mod process;
 pub mod rmem_max;
@@ -14,6 +15,7 @@ pub mod service_manager;
 pub mod settings;
 mod sock_diag;
 pub mod sysctls;
+pub mod who;
 
 use std::io;
 use std::str::FromStr;

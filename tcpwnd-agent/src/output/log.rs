@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 
 use super::held_back::Report;
+use super::owner;
 use super::table::Factor;
 use crate::commands::session::Sink;
 use crate::host::clock;
@@ -123,5 +124,8 @@ fn finding_line(finding: &Finding) -> String {
         "ceiling_bytes_per_second",
         ceiling.map(|ceiling| format!("{ceiling:.0}")),
     );
+    owner::pairs(&finding.listener)
+        .into_iter()
+        .for_each(|(key, value)| add(key, Some(value)));
     line
 }

@@ -6,18 +6,17 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::Serialize;
 use tcpwnd_common::{Counter, ListenerSlot};
 use tcpwnd_core::books::{Books, Totals};
-use tcpwnd_core::detect::window_scale::Path;
-use tcpwnd_core::flow::unmapped;
 
+use super::listener::Listener;
 use super::reconnect::Group;
 use super::remedy::{self, Hints, Queue};
 use crate::host::settings::Settings;
+use crate::host::who::Directory;
 use crate::probes::{CountersSnapshot, ProbeStatus};
 
 /// Listeners that the text lists; JSON has all.
@@ -46,28 +45,6 @@ pub struct Summary {
     pub exit_code: u8,
 }
 
-/// A listener with its counts.
-#[derive(Debug, Serialize)]
-pub struct Listener {
-    addr: IpAddr,
-    port: u16,
-    netns: u32,
-    synacks: u64,
-    cookies_sent: u64,
-    cookies_valid: u64,
-    cookies_rejected: u64,
-    cookies_accepted: u64,
-    overflows: u64,
-    accept_queue: AcceptQueue,
-}
-
-/// An accept queue when the last SYN+ACK was built.
-#[derive(Debug, Serialize)]
-struct AcceptQueue {
-    len: u32,
-    limit: u32,
-}
-
 /// A hook.
 #[derive(Debug, Serialize)]
 pub struct Probe {
@@ -85,6 +62,7 @@ impl Summary {
     pub fn new(
         totals: Totals,
         listeners: &[ListenerSlot],
+        directory: &Directory,
         probes: Vec<ProbeStatus>,
         counters: &CountersSnapshot,
     ) -> Self {
@@ -93,7 +71,10 @@ impl Summary {
             .map(|counter| (counter.name(), counters.get(*counter)));
         Self {
             totals,
-            listeners: listeners.iter().map(Listener::of).collect(),
+            listeners: listeners
+                .iter()
+                .map(|slot| Listener::of(slot, directory))
+                .collect(),
             probes: probes.into_iter().map(Probe::of).collect(),
             counters: counters.collect(),
             remedy: Vec::new(),
@@ -169,6 +150,9 @@ impl Summary {
         busiest.sort_by_key(|listener| Reverse((listener.cookies_sent, listener.synacks)));
         for listener in busiest.iter().take(LISTED) {
             line(listener.text(books, &self.listeners));
+            for owner in listener.owners() {
+                line(format!("  {owner}"));
+            }
         }
         if busiest.len() > LISTED {
             line(format!("and {} listeners more", busiest.len() - LISTED));
@@ -273,50 +257,6 @@ impl Summary {
         format!(
             "{handshakes} handshakes in {took}: {}{causes}",
             parts.join(", ")
-        )
-    }
-}
-
-impl Listener {
-    fn of(slot: &ListenerSlot) -> Self {
-        Self {
-            addr: unmapped(slot.key.addr),
-            port: slot.key.port,
-            netns: slot.key.netns,
-            synacks: slot.synacks,
-            cookies_sent: slot.cookies_sent,
-            cookies_valid: slot.cookies_valid,
-            cookies_rejected: slot.cookies_rejected,
-            cookies_accepted: slot.cookies_accepted,
-            overflows: slot.overflows,
-            accept_queue: AcceptQueue {
-                len: slot.accept_queue_len,
-                limit: slot.accept_queue_limit,
-            },
-        }
-    }
-
-    fn text(&self, books: &Books, all: &[Self]) -> String {
-        let limit = grouped(self.accept_queue.limit.into());
-        let only = all.iter().filter(|other| other.port == self.port).count() == 1;
-        let counts = books.ports().find(|(port, _)| *port == self.port);
-        if let (true, Some((port, counts))) = (only, counts) {
-            let (cookies, all) = (
-                grouped(counts.path(Path::Cookie)),
-                grouped(counts.handshakes()),
-            );
-            return format!(
-                "listener :{port}: backlog limit {limit}, {cookies} of {all} handshakes took the \
-                 cookie path"
-            );
-        }
-        // Handshakes are counted by port, so here SYN+ACKs have to tell the listeners apart.
-        format!(
-            "listener {} in namespace {}: backlog limit {limit}, {} of {} SYN+ACKs were cookies",
-            SocketAddr::new(self.addr, self.port),
-            self.netns,
-            grouped(self.cookies_sent),
-            grouped(self.synacks),
         )
     }
 }

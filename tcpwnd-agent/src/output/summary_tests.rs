@@ -7,6 +7,7 @@ use tcpwnd_core::books::KernelTotals;
 
 use super::{Hints, Summary, grouped};
 use crate::host::settings::Settings;
+use crate::host::who::Directory;
 use crate::output::reconnect;
 use crate::probes::{CountersSnapshot, Mechanism, ProbeStatus};
 use crate::testing;
@@ -34,6 +35,7 @@ fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::
     let mut summary = Summary::new(
         engine.books().totals(kernel).with_missed_runs(missed),
         &[testing::listener(9092, 4_026_531_840, 2)],
+        &Directory::default(),
         vec![status],
         &counters,
     );
@@ -91,7 +93,7 @@ fn only_the_busiest_listeners_are_listed() {
     let counters = CountersSnapshot::of(&[]);
     let engine = testing::engine();
     let totals = engine.books().totals(KernelTotals::default());
-    let summary = Summary::new(totals, &slots, Vec::new(), &counters);
+    let summary = Summary::new(totals, &slots, &Directory::default(), Vec::new(), &counters);
     let text = summary.text(engine.books(), Duration::ZERO, &Hints::default(), &[]);
     assert_eq!(text.matches("listener ").count(), super::LISTED, "{text}");
     assert!(text.contains("listener [::]:30 in namespace 7: backlog limit 50, 30 of 40 SYN+ACKs"));
