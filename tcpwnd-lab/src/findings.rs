@@ -92,6 +92,8 @@ pub struct Handshake {
     pub outcome: String,
     /// Which connection.
     pub flow: Flow,
+    /// Who listens where it came in.
+    pub listener: Owner,
     /// The direction in which this host receives.
     pub receive: Option<Receive>,
     /// The direction in which this host sends.
@@ -180,6 +182,51 @@ pub struct Impact {
     pub handshake_us: Option<u64>,
     /// Window per round trip of the direction that is held back most, in bytes per second.
     pub ceiling_bytes_per_second: Option<f64>,
+}
+
+/// Who has a listener open.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Owner {
+    /// Name of its namespace; in the summary it stands beside the owners.
+    #[serde(default)]
+    pub netns_name: Option<String>,
+    /// The process.
+    pub process: Option<Process>,
+    /// Path of the cgroup that the socket was made in.
+    pub cgroup: Option<String>,
+    /// The container.
+    pub container: Option<Container>,
+    /// The pod.
+    pub pod: Option<Pod>,
+    /// systemd's unit.
+    pub unit: Option<String>,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+    /// Others with the same socket.
+    pub others: u32,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Container {
+    /// What runs it.
+    pub runtime: Option<String>,
+    /// Its id.
+    pub id: String,
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Pod {
+    /// Its uid.
+    pub uid: String,
 }
 
 /// A window that a connection under watch has sent.
@@ -278,6 +325,12 @@ const MISSED_RUNS: &str = "missed_runs";
 pub struct Listener {
     /// Local port.
     pub port: u16,
+    /// Inode of the network namespace.
+    pub netns: u64,
+    /// Its name.
+    pub netns_name: Option<String>,
+    /// Who has it open.
+    pub owners: Vec<Owner>,
     /// SYN+ACKs built for it.
     pub synacks: u64,
     /// Those of them with a cookie.

@@ -7,6 +7,7 @@ mod ao;
 mod bpf;
 mod bpf_request;
 mod broker;
+mod cgroup;
 mod cli;
 mod client;
 mod demo;

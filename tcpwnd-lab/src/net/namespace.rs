@@ -37,6 +37,18 @@ impl Namespace {
         Ok(Self { handle })
     }
 
+    /// The namespace that has this name (`ip netns add`), with `lo` up.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn named(name: &str) -> Result<Self> {
+        let path = format!("/run/netns/{name}");
+        let handle = File::open(&path).with_context(|| format!("failed to open {path}"))?;
+        let namespace = Self { handle };
+        namespace.enter(|| run("ip link set lo up"))?;
+        Ok(namespace)
+    }
+
     /// Runs `work` in this namespace, in a thread of its own, and returns its result.
     ///
     /// Sockets, devices and child processes that it makes belong to this namespace; `/proc/sys/net`

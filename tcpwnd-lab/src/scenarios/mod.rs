@@ -44,6 +44,7 @@ mod timestamps_stripped;
 mod transmit_path;
 mod two_agents;
 mod two_synacks;
+mod who;
 mod without_cookies;
 
 pub use bench::{Bench, Unsupported};
@@ -310,6 +311,11 @@ pub const ALL: &[Scenario] = &[
         "check_goldens",
         "check without BTF, and with perf_event_paranoid=3: its words, none other",
         check_goldens::play,
+    ),
+    gate(
+        "who",
+        "who listens is named by cgroup and process, and nobody else is",
+        who::play,
     ),
     full(
         "at_risk",

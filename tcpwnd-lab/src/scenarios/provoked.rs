@@ -303,6 +303,9 @@ mod tests {
                 "local": {"addr": "10.9.0.1", "port": 9092},
                 "remote": {"addr": "10.9.0.2", "port": 40_000},
             },
+            "listener": {
+                "process": null, "cgroup": null, "container": null, "pod": null, "unit": null,
+            },
             "receive": {
                 "advertised": 9, "used": 13, "factor": 16.0, "damage": "too_small",
                 "peer_window_bytes": 4096,
