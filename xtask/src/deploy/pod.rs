@@ -54,7 +54,10 @@ pub fn is_least_privileged(
         "/capabilities",
         &json!({"drop": ["ALL"], "add": capabilities}),
     )?;
-    let mounts = json!([{"name": "btf", "mountPath": "/sys/kernel/btf", "readOnly": true}]);
+    let mounts = json!([
+        {"name": "btf", "mountPath": "/sys/kernel/btf", "readOnly": true},
+        {"name": "cgroup", "mountPath": "/host/sys/fs/cgroup", "readOnly": true},
+    ]);
     is(&spec["containers"][0], "/volumeMounts", &mounts)
 }
 
