@@ -10,6 +10,8 @@ mod kernel;
 mod output;
 mod probes;
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod testing;
 mod transport;
 

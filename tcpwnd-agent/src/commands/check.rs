@@ -169,6 +169,46 @@ fn degradations(attached: &Attached) -> Vec<Fact> {
     attached.degradations().iter().map(fact).collect()
 }
 
+/// Reports with something in every list, on a host of which little could be seen.
+#[cfg(test)]
+pub fn examples() -> Vec<serde_json::Value> {
+    let fact = || {
+        vec![Fact {
+            name: "x",
+            state: "y".to_owned(),
+        }]
+    };
+    let listener = risk::Listener {
+        addr: std::net::Ipv4Addr::UNSPECIFIED.into(),
+        port: 9092,
+        queue_len: 0,
+        queue_limit: 50,
+        rcvbuf: None,
+        process: None,
+    };
+    let report = |listeners| Report {
+        schema: 1,
+        kind: "check",
+        kernel: kernel::release(),
+        capabilities: fact(),
+        features: fact(),
+        probes: fact(),
+        degradations: fact(),
+        error: None,
+        risk: risk::assess(&risk::Host {
+            settings: risk::Settings {
+                tcp_adv_win_scale: Some(1),
+                ..risk::Settings::default()
+            },
+            listeners,
+            ..risk::Host::default()
+        }),
+    };
+    [Some(vec![listener]), None]
+        .map(|listeners| serde_json::to_value(report(listeners)).unwrap_or_default())
+        .into()
+}
+
 impl Report {
     fn text(&self) -> String {
         let mut out = format!("kernel {}\n", self.kernel);

@@ -8,6 +8,9 @@ pub mod session;
 mod trace;
 mod watch;
 
+#[cfg(test)]
+pub use check::examples as examples_of_check;
+
 use std::io::{self, Write};
 
 use crate::cli::{Cli, Command};
