@@ -168,3 +168,33 @@ fn numbers_are_grouped_by_three() {
     assert_eq!(grouped(1950), "1,950");
     assert_eq!(grouped(1_234_567), "1,234,567");
 }
+
+#[test]
+fn who_listens_stands_below_its_listener_and_no_other() {
+    let engine = testing::engine();
+    let mut finding = testing::finding(&mut testing::engine(), &testing::handshake(9092, 1, 1, 7));
+    finding.listener.netns_name = Some("kafka".to_owned());
+    finding.listener.process = Some(tcpwnd_core::findings::Process {
+        pid: 812,
+        name: "java".to_owned(),
+        kafka: true,
+        others: 0,
+    });
+    let mut directory = Directory::default();
+    directory.note(&finding);
+    let netns = finding.flow.netns();
+    let slots = [
+        testing::listener(9092, netns, 2),
+        testing::listener(9092, 7, 1),
+    ];
+    let totals = engine.books().totals(KernelTotals::default());
+    let counters = CountersSnapshot::of(&[]);
+    let summary = Summary::new(totals, &slots, &directory, Vec::new(), &counters);
+    let text = summary.text(engine.books(), Duration::ZERO, &Hints::default(), &[]);
+    let expected = "
+listener [::]:9092 in namespace kafka: backlog limit 50, 2 of 12 SYN+ACKs were cookies
+  java (Kafka, pid 812)
+listener [::]:9092 in namespace 7: backlog limit 50, 1 of 11 SYN+ACKs were cookies
+";
+    assert!(text.ends_with(expected), "{text}");
+}
