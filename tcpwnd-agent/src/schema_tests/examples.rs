@@ -14,6 +14,7 @@ use tcpwnd_core::findings::{Finding, Listener, Place, Process, SCHEMA};
 use crate::commands::session::Sink;
 use crate::host::settings::Settings;
 use crate::host::who::Directory;
+use crate::output::held_back::{HeldBack, Sort};
 use crate::output::json::{self, Json};
 use crate::output::log::Log;
 use crate::output::reconnect;
@@ -167,6 +168,16 @@ pub fn printed() -> (Vec<Value>, String) {
     lines.end(&closed);
     let open = testing::handshake(9092, 7, 1, 7);
     testing::finding(&mut lines.engine, &open);
+
+    let mut held_back = HeldBack::new(1);
+    for sort in [Sort::handshake(9092, finding.verdict), Sort::closed(9092)] {
+        held_back.admits(0, sort);
+        held_back.admits(0, sort);
+    }
+    for report in held_back.rest() {
+        Json::new(&mut lines.out, true).held_back(&report).unwrap();
+        Log::new(&mut lines.log).held_back(&report).unwrap();
+    }
 
     let mut out = lines.out;
     let mut json = Json::new(&mut out, true);

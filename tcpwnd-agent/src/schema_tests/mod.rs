@@ -20,7 +20,15 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/findings.md
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// The kinds of lines, in the order of the document.
-const KINDS: [&str; 6] = ["handshake", "window", "closed", "summary", "error", "check"];
+const KINDS: [&str; 7] = [
+    "handshake",
+    "window",
+    "closed",
+    "summary",
+    "error",
+    "held_back",
+    "check",
+];
 
 /// What stands for the names in an object whose names are values: causes, counters.
 const ANY: &str = "*";
