@@ -127,6 +127,20 @@ pub fn printed() -> (Vec<Value>, String) {
     stripped.child.flags &= !child_flags::WSCALE_OK;
     stripped.child.snd_wscale = 0;
     lines.record(&stripped);
+    // netfilter's SYN proxy, which announces all there is, or nothing.
+    for bytes in [
+        &[2, 4, 5, 0xb4, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 3, 3, 7, 0][..],
+        &[4, 2],
+    ] {
+        let mut proxied = testing::handshake(9092, 11, 7, 7);
+        proxied.handshake.first.flags |= synack_flags::PROXIED;
+        proxied.handshake.syn_ack = 77;
+        proxied.proxy.isn = 77;
+        proxied.proxy.synacks = 1;
+        proxied.proxy.ktime_ns = proxied.handshake.first.ktime_ns;
+        options(&mut proxied.proxy.options, bytes);
+        lines.record(&proxied);
+    }
     // A peer that offers no window scale.
     let mut unscaled = testing::handshake(9092, 9, 0, 0);
     let handshake = &mut unscaled.handshake;
