@@ -3,13 +3,15 @@
 //! Constraint: whatever a client sends or leaves out, it costs a bounded amount of memory and
 //! time. Requests have no body, connections have a lifetime, and their number has a limit.
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -25,10 +27,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connections::Connections;
-use super::exposition::{self, Family};
+use super::exposition::{self, Family, Format};
 
 /// Connections that the kernel holds until they are taken; `net.core.somaxconn` may make it fewer.
 const BACKLOG: i32 = 1024;
+/// What of an answer the kernel holds for a client that does not read it, bytes. It could be
+/// megabytes (`net.ipv4.tcp_wmem`), and requests that nobody awaits the answers of fill it.
+const SEND_BUFFER: usize = 256 << 10;
+/// More connections than scrapers and scripts have: from there on clients take turns.
+const CROWD: usize = 8;
+/// Between two requests of one connection in a crowd.
+const PACE: Duration = Duration::from_secs(1);
 /// For a request's head, from the moment when one may come.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection's whole life. Scrapers keep theirs open; they come again.
@@ -80,7 +89,10 @@ pub fn bind(addr: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
     listener.set_nonblocking(true)?;
     // Clients that come all at once would overflow the 128 of the standard library, and a scraper
     // among them would come again only after a second.
-    socket2::SockRef::from(&listener).listen(BACKLOG)?;
+    let socket = socket2::SockRef::from(&listener);
+    socket.listen(BACKLOG)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     Ok(listener)
 }
 
@@ -96,14 +108,19 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut tasks = JoinSet::new();
+    let served = Rc::new(Served {
+        pages,
+        connections,
+        scrape: RefCell::default(),
+    });
     let for_connections = stop.clone();
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (pages, open) = (Rc::clone(&pages), Rc::clone(&connections));
-                    tasks.spawn_local(connection(stream, open, pages, for_connections.clone()));
+                    let served = Rc::clone(&served);
+                    tasks.spawn_local(connection(stream, served, for_connections.clone()));
                     // What it sent may be there already: it has its turn before the next one that
                     // could take its place.
                     tokio::task::yield_now().await;
@@ -122,17 +139,16 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(
-    stream: TcpStream,
-    connections: Rc<Connections>,
-    pages: Rc<dyn Pages>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let (place, displaced) = connections.enter();
+async fn connection(stream: TcpStream, served: Rc<Served>, mut stop: watch::Receiver<bool>) {
+    let (place, displaced) = served.connections.enter();
+    let last = Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         place.touch();
-        let pages = Rc::clone(&pages);
-        async move { Ok::<_, Infallible>(respond(&request, &*pages).await) }
+        let (served, last) = (&served, &last);
+        async move {
+            served.pace(last).await;
+            Ok::<_, Infallible>(respond(&request, served).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -153,7 +169,67 @@ async fn connection(
     }
 }
 
-async fn respond(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
+/// What all connections share.
+struct Served {
+    pages: Rc<dyn Pages>,
+    connections: Rc<Connections>,
+    scrape: RefCell<Option<Scrape>>,
+}
+
+/// The metrics as they were encoded last.
+struct Scrape {
+    format: Format,
+    body: Bytes,
+    made: Instant,
+    took: Duration,
+}
+
+impl Served {
+    /// Many connections: what they ask for may come to more than there is time for.
+    fn is_crowded(&self) -> bool {
+        self.connections.open() > CROWD
+    }
+
+    /// Waits, in a crowd, until the request before was a while ago, so that each client has its turn
+    /// before any has its second one.
+    async fn pace(&self, last: &Cell<Option<Instant>>) {
+        let since = last.get().map(|last| last.elapsed());
+        if let Some(since) = since.filter(|since| *since < PACE && self.is_crowded()) {
+            tokio::time::sleep(PACE - since).await;
+        }
+        last.set(Some(Instant::now()));
+    }
+
+    /// The metrics of now; in a crowd those that were encoded a moment ago, so that this takes a
+    /// tenth of the time at most.
+    fn metrics(&self, format: Format) -> Result<Bytes, fmt::Error> {
+        let crowded = self.is_crowded();
+        let scrape = self.scrape.take().filter(|scrape| {
+            crowded && scrape.format == format && scrape.made.elapsed() < 10 * scrape.took
+        });
+        let scrape = match scrape {
+            Some(scrape) => scrape,
+            None => {
+                let begun = Instant::now();
+                let body = exposition::encode(self.pages.metrics(), format)?.into();
+                Scrape {
+                    format,
+                    body,
+                    made: Instant::now(),
+                    took: begun.elapsed(),
+                }
+            }
+        };
+        let body = scrape.body.clone();
+        if crowded {
+            self.scrape.replace(Some(scrape));
+        }
+        Ok(body)
+    }
+}
+
+async fn respond(request: &Request<Incoming>, served: &Served) -> Response<Full<Bytes>> {
+    let pages = &*served.pages;
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         response
@@ -163,7 +239,7 @@ async fn respond(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Ful
     }
     let response = match request.uri().path() {
         "/" => typed(StatusCode::OK, "text/html; charset=utf-8", INDEX.into()),
-        "/metrics" => metrics(request, pages),
+        "/metrics" => metrics(request, served),
         FINDINGS => findings(request, pages).await,
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match pages.ready() {
@@ -183,15 +259,15 @@ async fn respond(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Ful
     }
 }
 
-fn metrics(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
+fn metrics(request: &Request<Incoming>, served: &Served) -> Response<Full<Bytes>> {
     let accept = request
         .headers()
         .get_all(ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok());
     let format = exposition::negotiate(accept);
-    match exposition::encode(pages.metrics(), format) {
-        Ok(body) => typed(StatusCode::OK, format.content_type(), body.into()),
+    match served.metrics(format) {
+        Ok(body) => typed(StatusCode::OK, format.content_type(), body),
         Err(_) => text(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the metrics could not be encoded\n",

@@ -296,6 +296,47 @@ fn pipelined_requests_wait_until_the_answers_before_them_are_read() {
 }
 
 #[test]
+fn in_a_crowd_clients_take_turns_and_share_a_scrape() {
+    const REQUESTS: usize = 3;
+    let (alone, crowded, made) = with_counting_server(true, 20_000, |addr, scrapes| {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS);
+        let three = || {
+            let begun = Instant::now();
+            let mut stream = connect(addr);
+            stream.write_all(&request).unwrap();
+            let mut answers = Vec::new();
+            let mut buffer = [0; 4096];
+            while answers.windows(3).filter(|at| at == b"ok\n").count() < REQUESTS {
+                let count = stream.read(&mut buffer).unwrap();
+                assert_ne!(count, 0);
+                answers.extend_from_slice(&buffer[..count]);
+            }
+            begun.elapsed()
+        };
+        let alone = three();
+        let crowd: Vec<_> = (0..=super::CROWD).map(|_| connect(addr)).collect();
+        // Taken in the order in which they came, so before this one.
+        assert!(get(addr, "/healthz").ends_with("ok\n"));
+        let crowded = three();
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".as_bytes();
+        let before = scrapes.load(Ordering::Relaxed);
+        let mut scrapers: Vec<_> = (0..5).map(|_| connect(addr)).collect();
+        scrapers
+            .iter_mut()
+            .for_each(|at| at.write_all(request).unwrap());
+        for scraper in &mut scrapers {
+            assert_ne!(scraper.read(&mut [0; 16]).unwrap(), 0);
+        }
+        drop(crowd);
+        (alone, crowded, scrapes.load(Ordering::Relaxed) - before)
+    });
+    let turns = super::PACE * (REQUESTS as u32 - 1);
+    assert!(alone < turns, "{alone:?} alone");
+    assert!(crowded >= turns, "{crowded:?} in a crowd");
+    assert!(made < 5, "{made} were made for 5");
+}
+
+#[test]
 fn findings_are_asked_once_everything_was_taken_in() {
     let (good, unsettled, bad) = with_server(true, |addr| {
         let good = get(addr, "/api/v1/findings?port=9092&since=2m");

@@ -16,6 +16,7 @@ mod check_goldens;
 mod cookies;
 mod fast_open_closed;
 mod flood;
+mod hostile_http;
 mod impact;
 mod jvm;
 mod laboratory;
@@ -280,6 +281,11 @@ pub const ALL: &[Scenario] = &[
         "restart_gate",
         "a rolling restart is held back while a restarted server has damaged connections",
         restart_gate::play,
+    ),
+    gate(
+        "hostile_http",
+        "1,000 hostile HTTP clients: scrapes in time, memory and descriptors within bounds",
+        hostile_http::play,
     ),
     gate(
         "service_manager",
