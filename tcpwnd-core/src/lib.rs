@@ -18,6 +18,7 @@ pub mod findings;
 pub mod flow;
 pub mod flows;
 pub mod risk;
+pub mod scan;
 pub mod tcp_options;
 
 pub use books::{Books, Gate, KernelTotals, Totals};

@@ -24,7 +24,7 @@ impl Settings {
     }
 
     /// A listener with this receive buffer; `None` where what counts could not be read.
-    pub(super) fn listening(&self, rcvbuf: u32, rcvbuf_set: bool) -> Option<Listening> {
+    pub(crate) fn listening(&self, rcvbuf: u32, rcvbuf_set: bool) -> Option<Listening> {
         Some(Listening {
             rcvbuf,
             rcvbuf_set,
