@@ -45,6 +45,8 @@ pub enum Command {
     Run(RunArgs),
     /// Say whether it can run here, and if not, why; and whether this host is at risk
     Check(CheckArgs),
+    /// Name the connections that exist already and may be damaged, with reasons
+    Scan(ScanArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -249,6 +251,42 @@ pub struct CheckArgs {
     /// The same as --format json
     #[arg(short, long, conflicts_with = "format")]
     pub json: bool,
+}
+
+/// Values of `scan --fail-on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScanFailOn {
+    /// A connection may be damaged, and nothing settles whether it is
+    Unverified,
+    /// Any of these
+    Any,
+}
+
+/// Options of `scan`.
+#[derive(Args, Debug)]
+pub struct ScanArgs {
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    /// What makes the exit code 1; it is 3 where nothing does and not everything was seen
+    #[arg(long, value_enum, value_name = "VERDICT", value_delimiter = ',')]
+    pub fail_on: Vec<ScanFailOn>,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = TraceFormat::Table)]
+    pub format: TraceFormat,
+
+    /// The same as --format json
+    #[arg(short, long, conflicts_with = "format")]
+    pub json: bool,
+
+    /// Wide columns: IPv6 addresses are not cut
+    #[arg(short, long)]
+    pub wide: bool,
+
+    /// BTF of this kernel, where /sys/kernel/btf/vmlinux is missing
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
 }
 
 /// The command line as clap sees it, with the environment variables of `run`.

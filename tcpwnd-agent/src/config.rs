@@ -93,6 +93,21 @@ impl Filter {
         config
     }
 
+    /// Whether the whole filter lets a flow pass.
+    #[must_use]
+    pub fn selects(&self, flow: &FlowKey) -> bool {
+        let family = if flow.is_ipv4() {
+            FAMILY_IPV4
+        } else {
+            FAMILY_IPV6
+        };
+        let mut ports = self.ports.iter();
+        let port = self.ports.is_empty()
+            || ports.any(|range| (range.first..=range.last).contains(&flow.local_port));
+        let netns = self.netns == 0 || self.netns == flow.netns;
+        port && netns && self.families & family != 0 && self.admits(flow)
+    }
+
     /// Whether the part of the filter that the programs leave to the agent lets a flow pass.
     #[must_use]
     pub fn admits(&self, flow: &FlowKey) -> bool {

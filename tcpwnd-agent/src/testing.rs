@@ -4,10 +4,10 @@ use tcpwnd_common::{
     ABI_VERSION, ClosedRecord, FlowKey, HandshakeRecord, Header, Inputs, Kind, ListenerKey,
     ListenerSlot, Outcome, TcpOptions, child_flags, handshake_flags, synack_flags,
 };
-use tcpwnd_core::Engine;
 use tcpwnd_core::detect::window_scale::RmemMax;
 use tcpwnd_core::engine::{Observation, Settings};
 use tcpwnd_core::findings::Finding;
+use tcpwnd_core::{Engine, Flow, scan};
 
 use crate::commands::session::FLOW_LIMIT;
 
@@ -180,4 +180,42 @@ pub fn inode(listener: &std::net::TcpListener) -> u64 {
         std::os::fd::AsRawFd::as_raw_fd(listener)
     );
     std::fs::metadata(path).unwrap().ino()
+}
+
+/// A scan of a broker with Kafka's defaults, whose connections have these remote ports and use
+/// these scales: 1 is what it would announce.
+pub fn scan(connections: &[(u16, u8)]) -> scan::Scan {
+    let info = |used: u8| {
+        let mut bytes = [0; 104];
+        // Scaling and timestamps.
+        (bytes[5], bytes[6]) = (5, used << 4 | 7);
+        for (at, value) in [(16, 1_448_u32), (60, 1_500)] {
+            bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        scan::TcpInfo::parse(&bytes).unwrap()
+    };
+    let namespace = scan::Namespace {
+        settings: tcpwnd_core::risk::Settings {
+            tcp_rmem_default: Some(131_072),
+            tcp_rmem_max: Some(6_291_456),
+            rmem_max: Some(212_992),
+            ..Default::default()
+        },
+        listeners: vec![scan::Listener {
+            addr: std::net::Ipv6Addr::UNSPECIFIED.into(),
+            port: 9092,
+            ifindex: 0,
+            only_v6: false,
+            rcvbuf: Some(204_800),
+        }],
+        sockets: connections
+            .iter()
+            .map(|(port, used)| scan::Socket {
+                flow: Flow(flow(9092, *port)),
+                cookie: u64::from(*port),
+                info: info(*used),
+            })
+            .collect(),
+    };
+    scan::scan(&namespace, |_| true)
 }

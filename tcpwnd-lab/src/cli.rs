@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::agent::{Caps, Launch, Mechanism};
 use crate::broker::Broker;
 use crate::client::Client;
+use crate::crowd;
 use crate::demo;
 use crate::scenarios::{self, ALL, Bench, Case, Depth, Format, Rows};
 use crate::socket::ListenOptions;
@@ -47,6 +48,18 @@ enum Command {
         /// How many requests.
         #[arg(long, default_value_t = 1)]
         count: u32,
+    },
+    /// Opens connections that do nothing, runs a command beside them, and closes them.
+    Crowd {
+        /// Port of their listener.
+        #[arg(long, default_value_t = 9092)]
+        port: u16,
+        /// How many.
+        #[arg(long, default_value_t = 18_000)]
+        count: usize,
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
     },
     /// Shows a damaged connection, what tcpwnd says of it, and the remedy.
     Demo,
@@ -130,6 +143,11 @@ fn dispatch(command: Command) -> Result<bool> {
                 ..ListenOptions::default()
             })
         }
+        Command::Crowd {
+            port,
+            count,
+            command,
+        } => crowd::run(port, count, &command),
         Command::Demo => demo::run().map(|()| true),
         Command::Client {
             server,

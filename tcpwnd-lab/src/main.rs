@@ -10,6 +10,7 @@ mod broker;
 mod cgroup;
 mod cli;
 mod client;
+mod crowd;
 mod demo;
 mod findings;
 mod held;

@@ -3,6 +3,7 @@
 mod check;
 mod pages;
 mod run;
+mod scan;
 mod served;
 pub mod session;
 mod trace;
@@ -34,6 +35,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Trace(args) => trace::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Scan(args) => scan::run(&args),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
     }

@@ -5,6 +5,7 @@
 pub mod cgroups;
 pub mod clock;
 pub mod listeners;
+pub mod namespaces;
 pub mod netns;
 pub mod netstat;
 pub mod owners;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::reason;
 
 /// Where iproute2 keeps named namespaces (`ip netns add`, NETNS_RUN_DIR).
-const NAMED: &str = "/run/netns";
+pub(super) const NAMED: &str = "/run/netns";
 
 /// Where else there are namespaces under a name, and what is put before it: those of Docker.
 const OTHERS: [(&str, &str); 1] = [("/run/docker/netns", "docker/")];
@@ -127,7 +127,16 @@ pub fn entering(netns: u32) -> Option<String> {
     })
 }
 
-fn inode_of(path: &Path) -> Option<u32> {
+/// The inode number of the namespace that a path leads to; `None` when it leads to something else.
+pub(super) fn namespace_at(path: &Path) -> std::io::Result<Option<u32>> {
+    let found = std::fs::metadata(path)?;
+    let own = std::fs::metadata("/proc/self/ns/net")?;
+    // Every namespace file lives on the one device of nsfs (fs/nsfs.c).
+    let inode = u32::try_from(found.ino()).ok();
+    Ok(inode.filter(|_| found.dev() == own.dev()))
+}
+
+pub(super) fn inode_of(path: &Path) -> Option<u32> {
     u32::try_from(std::fs::metadata(path).ok()?.ino()).ok()
 }
 

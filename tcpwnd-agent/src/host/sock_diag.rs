@@ -8,6 +8,8 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{FromRawFd, OwnedFd};
 
+use tcpwnd_core::scan::TcpInfo;
+
 /// struct nlmsghdr.
 const HEADER: usize = 16;
 /// struct inet_diag_msg (include/uapi/linux/inet_diag.h).
@@ -16,12 +18,17 @@ const MESSAGE: usize = 72;
 const ATTRIBUTE: usize = 4;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// Attributes (include/uapi/linux/inet_diag.h).
+const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_SKMEMINFO: u16 = 7;
+const INET_DIAG_SKV6ONLY: u16 = 11;
 /// Second word of INET_DIAG_SKMEMINFO (include/uapi/linux/sock_diag.h).
 const SK_MEMINFO_RCVBUF: usize = 1;
 
 /// TCP_LISTEN (include/net/tcp_states.h), as a bit.
 pub const LISTEN: u32 = 1 << 10;
+/// The states in which data can flow: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
+pub const CONNECTED: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8;
 
 /// A socket as the kernel lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +37,14 @@ pub struct Socket {
     pub addr: IpAddr,
     /// Local port.
     pub port: u16,
+    /// The peer's address; unspecified for a listener.
+    pub remote_addr: IpAddr,
+    /// The peer's port; 0 for a listener.
+    pub remote_port: u16,
+    /// Interface that it is bound to; 0 when it is not.
+    pub ifindex: u32,
+    /// The kernel's number for this socket, which no other ever has (`sock_gen_cookie`).
+    pub cookie: u64,
     /// Of a listener: connections that wait for accept().
     pub receive_queue: u32,
     /// Of a listener: how many may.
@@ -38,6 +53,11 @@ pub struct Socket {
     pub inode: u64,
     /// Receive buffer, bytes.
     pub rcvbuf: Option<u32>,
+    /// Of a listener: it takes no IPv4.
+    pub only_v6: bool,
+    /// What a connection says of itself; `None` for a listener, and for one that is only remembered
+    /// (a FIN_WAIT2 without its socket).
+    pub info: Option<TcpInfo>,
 }
 
 /// The TCP sockets of this process' network namespace in these states, IPv4's first.
@@ -80,7 +100,12 @@ fn request(family: u8, states: u32) -> Vec<u8> {
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(flags.to_ne_bytes());
     request.extend([0; 8]);
-    let wanted = 1 << (INET_DIAG_SKMEMINFO - 1);
+    // A listener's INET_DIAG_INFO says nothing that the rest does not.
+    let wanted = if states & LISTEN != 0 {
+        1 << (INET_DIAG_SKMEMINFO - 1)
+    } else {
+        1 << (INET_DIAG_INFO - 1)
+    };
     request.extend([family, libc::IPPROTO_TCP as u8, wanted, 0]);
     request.extend(states.to_ne_bytes());
     request.resize(LENGTH, 0);
@@ -115,19 +140,36 @@ fn failed(body: &[u8]) -> io::Result<()> {
 }
 
 fn socket(body: &[u8]) -> Option<Socket> {
-    let addr: [u8; 16] = body.get(8..24)?.try_into().ok()?;
-    let addr = match i32::from(*body.first()?) {
-        libc::AF_INET => Ipv4Addr::new(addr[0], addr[1], addr[2], addr[3]).into(),
-        _ => Ipv6Addr::from(addr).into(),
-    };
+    let v4 = i32::from(*body.first()?) == libc::AF_INET;
+    let attributes = body.get(MESSAGE..)?;
+    let listens = u32::from(*body.get(1)?) < 32 && 1 << body[1] == LISTEN;
+    let info = || TcpInfo::parse(attribute(attributes, INET_DIAG_INFO)?);
     Some(Socket {
-        addr,
+        addr: address(v4, body.get(8..24)?)?,
         port: u16::from_be_bytes(body.get(4..6)?.try_into().ok()?),
+        remote_addr: address(v4, body.get(24..40)?)?,
+        remote_port: u16::from_be_bytes(body.get(6..8)?.try_into().ok()?),
+        ifindex: u32_at(body, 40)?,
+        // Two words, the lower one first (inet_diag_msg_common_fill, net/ipv4/inet_diag.c, 6.12).
+        cookie: u64::from(u32_at(body, 48)?) << 32 | u64::from(u32_at(body, 44)?),
         receive_queue: u32_at(body, 56)?,
         send_queue: u32_at(body, 60)?,
         inode: u32_at(body, 68)?.into(),
-        rcvbuf: attribute(body.get(MESSAGE..)?, INET_DIAG_SKMEMINFO)
+        rcvbuf: attribute(attributes, INET_DIAG_SKMEMINFO)
             .and_then(|words| u32_at(words, 4 * SK_MEMINFO_RCVBUF)),
+        only_v6: attribute(attributes, INET_DIAG_SKV6ONLY)
+            .is_some_and(|flag| flag.first().is_some_and(|flag| *flag != 0)),
+        info: if listens { None } else { info() },
+    })
+}
+
+/// An address in its 16 bytes, of which IPv4 takes the first four.
+fn address(v4: bool, bytes: &[u8]) -> Option<IpAddr> {
+    let bytes: [u8; 16] = bytes.try_into().ok()?;
+    Some(if v4 {
+        Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()
+    } else {
+        Ipv6Addr::from(bytes).into()
     })
 }
 

@@ -38,6 +38,14 @@ impl<W: Write> Json<W> {
         self.now(Report::KIND, report)
     }
 
+    /// Whatever was written must be seen now.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     fn line(
         &mut self,
         kind: &'static str,
@@ -67,7 +75,7 @@ impl<W: Write> Sink for Json<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.end()
     }
 }
 
@@ -84,7 +92,7 @@ struct ErrorBody<'a> {
 pub fn error(out: impl Write, text: &str) -> io::Result<()> {
     let mut json = Json::new(out, true);
     json.now("error", ErrorBody { error: text })?;
-    json.flush()
+    json.end()
 }
 
 #[cfg(test)]

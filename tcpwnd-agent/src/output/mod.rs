@@ -19,5 +19,6 @@ pub mod recent;
 pub mod reconnect;
 pub mod remedy;
 pub mod risk;
+pub mod scan;
 pub mod summary;
 pub mod table;

@@ -54,7 +54,9 @@ pub struct Style {
 }
 
 impl Style {
-    fn addr_width(self) -> usize {
+    /// Characters that an address takes.
+    #[must_use]
+    pub fn addr_width(self) -> usize {
         if self.wide { WIDE } else { NARROW }
     }
 
@@ -210,12 +212,13 @@ impl fmt::Display for Factor {
     }
 }
 
-fn dash(value: Option<impl fmt::Display>) -> String {
+/// A value, or a dash where it is not known.
+pub fn dash(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// An address in `width` characters; where it is cut, the last one says so.
-fn address(addr: IpAddr, width: usize) -> String {
+pub fn address(addr: IpAddr, width: usize) -> String {
     let mut text = addr.to_string();
     if text.len() > width {
         text.truncate(width - 1);
