@@ -8,10 +8,11 @@ use tcpwnd_core::detect::window_scale::{Damage, RmemMax, Verdict};
 use tcpwnd_core::{Engine, Finding, KernelTotals, Observation, Settings};
 
 const FLOW_LIMIT: usize = 3;
-const LENGTHS: [(Kind, usize); 3] = [
+const LENGTHS: [(Kind, usize); 4] = [
     (Kind::Handshake, 520),
     (Kind::Closed, 80),
     (Kind::Window, 80),
+    (Kind::Progress, 96),
 ];
 
 fuzz_target!(|data: &[u8]| {
@@ -28,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
     while let Some((&choice, tail)) = rest.split_first() {
         let (record, tail) = next(choice, tail);
         rest = tail;
-        let is_end_or_window = matches!(kind(&record), Some(Kind::Closed | Kind::Window));
+        let is_end_or_window = matches!(kind(&record), Some(Kind::Closed | Kind::Window | Kind::Progress));
         handshakes += u64::from(!is_end_or_window);
         if let Ok(Observation::Handshake(finding)) = engine.ingest(&record) {
             check(&finding);

@@ -160,6 +160,14 @@ fields! {
     SndWnd = "tcp_sock.snd_wnd",
     /// u32, bytes: window chosen for the last segment.
     RcvWnd = "tcp_sock.rcv_wnd",
+    /// u32: next sequence number that is expected, host order.
+    RcvNxt = "tcp_sock.rcv_nxt",
+    /// u32: acknowledgment number that the last window went out with, host order.
+    RcvWup = "tcp_sock.rcv_wup",
+    /// u32: timestamp that the last segment echoed, less this socket's offset.
+    RcvTsecr = "tcp_sock.rx_opt.rcv_tsecr",
+    /// u32: next sequence number to be sent, host order.
+    SndNxt = "tcp_sock.snd_nxt",
     /// u32, bytes.
     WindowClamp = "tcp_sock.window_clamp",
     /// u32, bytes.

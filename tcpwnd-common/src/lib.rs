@@ -27,7 +27,8 @@ pub use handshake::{
 };
 pub use listener::{LISTENER_SLOTS, ListenerKey, ListenerSlot};
 pub use records::{
-    Child, ClosedRecord, HandshakeRecord, Header, Kind, Outcome, WindowRecord, child_flags,
+    Child, ClosedRecord, HandshakeRecord, Header, Kind, Outcome, ProgressRecord, Suspect,
+    WindowRecord, child_flags,
 };
 
 /// Version of every layout in this crate; the first field of every record carries it.
@@ -38,3 +39,9 @@ pub const MAX_TCP_OPTIONS: usize = 40;
 
 /// Windows that are recorded of a connection under watch before the watch ends.
 pub const WINDOWS_PER_WATCH: u32 = 8;
+
+/// Records that are made of a suspect of `scan` before it is left alone.
+pub const RECORDS_PER_SUSPECT: u32 = 4096;
+
+/// Suspects of `scan` that can be watched at once.
+pub const SUSPECT_LIMIT: u32 = 4096;

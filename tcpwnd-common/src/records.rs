@@ -31,6 +31,8 @@ coded! {
         Closed = 2,
         /// A socket under watch chose a window: [`WindowRecord`].
         Window = 3,
+        /// Bytes came in or a window went out on a suspect of `scan`: [`ProgressRecord`].
+        Progress = 4,
     }
 }
 
@@ -224,4 +226,72 @@ assert_layout!(WindowRecord, size 80, align 8, {
     last: u8,
     reserved: u8,
     established_ktime_ns: u64,
+});
+
+/// A suspect of `scan` is about to choose its next window, and something happened since the last
+/// record of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgressRecord {
+    /// Kind 4.
+    pub header: Header,
+    /// Which connection.
+    pub flow: FlowKey,
+    /// The next sequence number that is expected: all before it has come in, host byte order.
+    pub rcv_nxt: u32,
+    /// The acknowledgment number that the last window went out with (`tcp_sock.rcv_wup`).
+    pub rcv_wup: u32,
+    /// That window, bytes, before the shift.
+    pub rcv_wnd: u32,
+    /// The latest timestamp of this host that the peer has echoed, in milliseconds of
+    /// CLOCK_MONOTONIC (`tcp_time_stamp`, include/net/tcp.h, 5.10); 0 without timestamps.
+    pub rcv_tsecr: u32,
+    /// First unacknowledged sequence number of this host, host byte order.
+    pub snd_una: u32,
+    /// Next sequence number of this host, host byte order.
+    pub snd_nxt: u32,
+    /// Smoothed round-trip time, microseconds times 8.
+    pub srtt_us8: u32,
+    /// How many records of this suspect were made before, lost ones included.
+    pub number: u32,
+    /// Shift count that the socket uses.
+    pub rcv_wscale: u32,
+}
+
+assert_layout!(ProgressRecord, size 96, align 8, {
+    header: Header,
+    flow: FlowKey,
+    rcv_nxt: u32,
+    rcv_wup: u32,
+    rcv_wnd: u32,
+    rcv_tsecr: u32,
+    snd_una: u32,
+    snd_nxt: u32,
+    srtt_us8: u32,
+    number: u32,
+    rcv_wscale: u32,
+});
+
+/// What the program keeps of a suspect; all zero to begin with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Suspect {
+    /// As of the last record.
+    pub rcv_nxt: u32,
+    /// As of the last record.
+    pub rcv_wup: u32,
+    /// As of the last record.
+    pub rcv_wnd: u32,
+    /// The latest timestamp that the peer has echoed.
+    pub rcv_tsecr: u32,
+    /// Records made.
+    pub seen: u32,
+}
+
+assert_layout!(Suspect, size 20, align 4, {
+    rcv_nxt: u32,
+    rcv_wup: u32,
+    rcv_wnd: u32,
+    rcv_tsecr: u32,
+    seen: u32,
 });

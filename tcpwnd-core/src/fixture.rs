@@ -4,8 +4,8 @@
 use core::mem::size_of;
 use tcpwnd_common::{
     ABI_VERSION, Ack, Child, ClosedRecord, FlowKey, Handshake, HandshakeRecord, Header, Inputs,
-    Kind, Outcome, ProxySynAck, SynAck, TcpOptions, WindowRecord, child_flags, proxy_flags,
-    synack_flags,
+    Kind, Outcome, ProgressRecord, ProxySynAck, SynAck, TcpOptions, WindowRecord, child_flags,
+    proxy_flags, synack_flags,
 };
 
 /// When watching began, in all tests.
@@ -330,6 +330,7 @@ pub trait Plain: Copy {}
 impl Plain for HandshakeRecord {}
 impl Plain for ClosedRecord {}
 impl Plain for WindowRecord {}
+impl Plain for ProgressRecord {}
 
 /// The bytes of a record, as the kernel writes them.
 pub fn bytes_of<T: Plain>(record: &T) -> Vec<u8> {

@@ -5,7 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use tcpwnd_common::{
     CpuCounters, FlowKey, Handshake, LISTENER_SLOTS as SLOTS, ListenerKey, ListenerSlot,
-    ProxySynAck,
+    ProxySynAck, SUSPECT_LIMIT, Suspect,
 };
 
 /// Records on their way to user space.
@@ -61,6 +61,15 @@ pub struct Watch {
 /// closes; should that be missed, the ports tell that the address names another socket.
 #[map]
 pub static WATCH: HashMap<u64, Watch> = HashMap::with_max_entries(1 << 10, 0);
+
+/// The connections that `scan --confirm` suspects; the agent puts them here and takes them out.
+#[map]
+pub static SUSPECTS: HashMap<FlowKey, Suspect> = HashMap::with_max_entries(SUSPECT_LIMIT, 0);
+
+/// Their ports, the local one in the high half, both in network byte order: the way in which every
+/// other socket of the host finds out cheaply that it is none of them.
+#[map]
+pub static SUSPECT_PORTS: HashMap<u32, u32> = HashMap::with_max_entries(SUSPECT_LIMIT, 0);
 
 /// Slot of each listener.
 #[map]

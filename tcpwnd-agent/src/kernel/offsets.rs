@@ -186,6 +186,10 @@ fn widths(field: Field) -> &'static [u8] {
         | Field::SndUna
         | Field::SndWnd
         | Field::RcvWnd
+        | Field::RcvNxt
+        | Field::RcvWup
+        | Field::RcvTsecr
+        | Field::SndNxt
         | Field::WindowClamp
         | Field::RcvSsthresh
         | Field::SrttUs => &[32],

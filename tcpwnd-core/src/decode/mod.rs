@@ -10,7 +10,7 @@ mod tests;
 
 use core::mem::size_of;
 use tcpwnd_common::{
-    ABI_VERSION, ClosedRecord, HandshakeRecord, Header, Kind, Outcome, WindowRecord,
+    ABI_VERSION, ClosedRecord, HandshakeRecord, Header, Kind, Outcome, ProgressRecord, WindowRecord,
 };
 use thiserror::Error;
 
@@ -23,6 +23,8 @@ pub enum Record {
     Closed(ClosedRecord),
     /// A connection under watch announced a window.
     Window(WindowRecord),
+    /// Something happened on a suspect of `scan`.
+    Progress(ProgressRecord),
 }
 
 /// Why bytes are not a record.
@@ -107,6 +109,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         Kind::Handshake => size_of::<HandshakeRecord>(),
         Kind::Closed => size_of::<ClosedRecord>(),
         Kind::Window => size_of::<WindowRecord>(),
+        Kind::Progress => size_of::<ProgressRecord>(),
     };
     if found != expected || header.len as usize != expected {
         return Err(DecodeError::Length {
@@ -120,6 +123,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         Kind::Handshake => handshake(bytes),
         Kind::Closed => Ok(Record::Closed(read::closed(&mut &*bytes))),
         Kind::Window => Ok(Record::Window(read::window(&mut &*bytes))),
+        Kind::Progress => Ok(Record::Progress(read::progress(&mut &*bytes))),
     }
 }
 

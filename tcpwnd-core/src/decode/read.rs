@@ -4,8 +4,8 @@
 
 use bytes::Buf;
 use tcpwnd_common::{
-    Ack, Child, ClosedRecord, FlowKey, Handshake, HandshakeRecord, Header, Inputs, ProxySynAck,
-    SynAck, TcpOptions, WindowRecord,
+    Ack, Child, ClosedRecord, FlowKey, Handshake, HandshakeRecord, Header, Inputs, ProgressRecord,
+    ProxySynAck, SynAck, TcpOptions, WindowRecord,
 };
 
 pub(super) fn header(buf: &mut impl Buf) -> Header {
@@ -49,6 +49,22 @@ pub(super) fn window(buf: &mut impl Buf) -> WindowRecord {
         last: buf.get_u8(),
         reserved: buf.get_u8(),
         established_ktime_ns: buf.get_u64_ne(),
+    }
+}
+
+pub(super) fn progress(buf: &mut impl Buf) -> ProgressRecord {
+    ProgressRecord {
+        header: header(buf),
+        flow: flow(buf),
+        rcv_nxt: buf.get_u32_ne(),
+        rcv_wup: buf.get_u32_ne(),
+        rcv_wnd: buf.get_u32_ne(),
+        rcv_tsecr: buf.get_u32_ne(),
+        snd_una: buf.get_u32_ne(),
+        snd_nxt: buf.get_u32_ne(),
+        srtt_us8: buf.get_u32_ne(),
+        number: buf.get_u32_ne(),
+        rcv_wscale: buf.get_u32_ne(),
     }
 }
 

@@ -62,6 +62,9 @@ fn decoded_fields_equal_the_memory_of_the_record() {
 
         let bytes = random::<WindowRecord>(&mut numbers, Kind::Window);
         assert_eq!(decode(&bytes), Ok(Record::Window(from_bytes(&bytes))));
+
+        let bytes = random::<ProgressRecord>(&mut numbers, Kind::Progress);
+        assert_eq!(decode(&bytes), Ok(Record::Progress(from_bytes(&bytes))));
     }
 }
 
@@ -136,7 +139,7 @@ fn another_version_kind_or_outcome_is_an_error() {
         })
     );
 
-    for kind in [0, 4, u16::MAX] {
+    for kind in [0, 5, u16::MAX] {
         let mut record = healthy();
         record.header.kind = kind;
         assert_eq!(

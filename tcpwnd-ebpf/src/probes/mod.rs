@@ -5,6 +5,7 @@ mod bpf_request;
 mod cookie_check;
 mod cookie_hash;
 mod make_synack;
+mod peer_progress;
 mod rcv_state_process;
 mod select_window;
 mod set_state;
