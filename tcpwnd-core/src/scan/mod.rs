@@ -4,7 +4,9 @@
 //! its reasons say what was read, and only what its peer does can settle it.
 
 mod listener;
+mod peer;
 mod reason;
+mod settled;
 mod tcp_info;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,9 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+pub use peer::Peer;
 pub use reason::{Reason, Siblings, Why};
+pub use settled::{Outcome, Settled};
 pub use tcp_info::TcpInfo;
 
 use crate::flow::Flow;
@@ -83,11 +87,28 @@ pub struct Suspect {
     pub reasons: Vec<Reason>,
     /// What its socket says.
     pub socket: TcpInfo,
+    /// What its peer did while it was watched; `None` when it was not.
+    pub settled: Option<Settled>,
+    /// It was gone when the watch was over.
+    pub ended: bool,
 }
 
 impl Suspect {
     /// Kind of the line.
     pub const KIND: &'static str = "suspect";
+
+    /// What is settled.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let settled = self.settled.as_ref();
+        settled.map_or(Outcome::Undecided, |settled| settled.verdict)
+    }
+
+    /// Whether it is known to be damaged, and open.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        !self.ended && matches!(self.outcome(), Outcome::Mismatch | Outcome::ScaleLost)
+    }
 }
 
 /// What came of looking at a namespace.
@@ -167,6 +188,8 @@ pub fn scan(namespace: &Namespace, wanted: impl Fn(&Flow) -> bool) -> Scan {
                 .map(|(used, told)| 2_f64.powi(i32::from(used) - i32::from(told))),
             reasons,
             socket: socket.info,
+            settled: None,
+            ended: false,
         });
     }
     scan.rank();

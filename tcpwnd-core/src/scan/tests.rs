@@ -264,6 +264,7 @@ fn a_suspect_as_json() {
                 "local": {"addr": "10.9.0.1", "port": 9092},
                 "remote": {"addr": "10.9.0.2", "port": 4}
             },
+            "settled": null, "ended": false,
             "score": 7, "used": 7, "listener": 1, "factor": 64.0,
             "siblings": {"scale": 1, "agree": 3, "of": 4},
             "reasons": [
