@@ -256,6 +256,10 @@ pub struct CheckArgs {
 /// Values of `scan --fail-on`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ScanFailOn {
+    /// The peer was told another scale than is used; needs --confirm
+    Mismatch,
+    /// The peer reads windows unscaled; needs --confirm
+    ScaleLost,
     /// A connection may be damaged, and nothing settles whether it is
     Unverified,
     /// Any of these
@@ -267,6 +271,22 @@ pub enum ScanFailOn {
 pub struct ScanArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
+
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+
+    /// Watch the suspects while data flows, and settle which of them are damaged
+    #[arg(long)]
+    pub confirm: bool,
+
+    /// How long to watch at most, as in 60s or 5m
+    #[arg(
+        long = "for",
+        value_name = "DURATION",
+        default_value = "60s",
+        requires = "confirm"
+    )]
+    pub duration: humantime::Duration,
 
     /// What makes the exit code 1; it is 3 where nothing does and not everything was seen
     #[arg(long, value_enum, value_name = "VERDICT", value_delimiter = ',')]
@@ -284,9 +304,9 @@ pub struct ScanArgs {
     #[arg(short, long)]
     pub wide: bool,
 
-    /// BTF of this kernel, where /sys/kernel/btf/vmlinux is missing
-    #[arg(long, value_name = "FILE")]
-    pub btf: Option<PathBuf>,
+    /// File to create once the suspects are watched
+    #[arg(long, value_name = "PATH", requires = "confirm")]
+    pub ready_file: Option<PathBuf>,
 }
 
 /// The command line as clap sees it, with the environment variables of `run`.

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 
-use super::{Cli, Command, FailOn, TraceArgs, command, env_name, one_line, parse, wants_json};
+use super::{
+    Cli, Command, FailOn, ScanFailOn, TraceArgs, command, env_name, one_line, parse, wants_json,
+};
 
 fn cli(line: &str) -> Result<Cli, clap::Error> {
     parse(line.split_whitespace().map(OsString::from))
@@ -34,6 +36,23 @@ fn confirm_is_on_unless_switched_off() {
     assert!(trace("tcpwnd trace").confirm);
     assert!(trace("tcpwnd trace --confirm").confirm);
     assert!(!trace("tcpwnd trace --confirm=false").confirm);
+}
+
+#[test]
+fn scan_watches_only_where_it_is_asked_to() {
+    let scan = |line| match cli(line).unwrap().command {
+        Command::Scan(args) => args,
+        other => panic!("{other:?}"),
+    };
+    let args = scan("tcpwnd scan --port 9092 -j");
+    assert!(!args.confirm && args.json);
+    let args = scan("tcpwnd scan --confirm --fail-on mismatch,any");
+    assert_eq!(*args.duration, std::time::Duration::from_secs(60));
+    assert_eq!(args.fail_on, [ScanFailOn::Mismatch, ScanFailOn::Any]);
+    for line in ["tcpwnd scan --for 5s", "tcpwnd scan --ready-file x"] {
+        let error = cli(line).unwrap_err();
+        assert!(one_line(&error).contains("--confirm"), "{error}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use tcpwnd_common::{
     ABI_VERSION, ClosedRecord, FlowKey, HandshakeRecord, Header, Inputs, Kind, ListenerKey,
-    ListenerSlot, Outcome, TcpOptions, child_flags, handshake_flags, synack_flags,
+    ListenerSlot, Outcome, ProgressRecord, TcpOptions, child_flags, handshake_flags, synack_flags,
 };
 use tcpwnd_core::detect::window_scale::RmemMax;
 use tcpwnd_core::engine::{Observation, Settings};
@@ -107,11 +107,12 @@ pub fn listener(port: u16, netns: u32, cookies: u64) -> ListenerSlot {
 
 /// What the engine makes of a record.
 pub fn ingest<T: Copy>(engine: &mut Engine, record: &T) -> Observation {
+    engine.ingest(bytes_of(record)).unwrap()
+}
+
+fn bytes_of<T: Copy>(record: &T) -> &[u8] {
     // SAFETY: records have no padding (asserted in tcpwnd-common), so every byte is initialised.
-    let bytes = unsafe {
-        std::slice::from_raw_parts(std::ptr::from_ref(record).cast::<u8>(), size_of::<T>())
-    };
-    engine.ingest(bytes).unwrap()
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast::<u8>(), size_of::<T>()) }
 }
 
 /// The finding that the engine makes of a handshake.
@@ -218,4 +219,42 @@ pub fn scan(connections: &[(u16, u8)]) -> scan::Scan {
             .collect(),
     };
     scan::scan(&namespace, |_| true)
+}
+
+/// A settled suspect: a mismatch is from 1 to 7.
+pub fn settled(verdict: scan::Outcome) -> scan::Settled {
+    let mismatch = verdict == scan::Outcome::Mismatch;
+    scan::Settled {
+        verdict,
+        advertised: mismatch.then_some(1),
+        factor: mismatch.then_some(64.0),
+        consistent: vec![1],
+        stops_at_edge: 6,
+        window_sizes: 3,
+        other_stops: 0,
+        bytes: 6_144,
+        why: None,
+    }
+}
+
+/// The `number`-th record of a suspect with this remote port, to which 100 bytes come in between
+/// two of them.
+pub fn progress(remote_port: u16, number: u32) -> Vec<u8> {
+    let record = ProgressRecord {
+        header: Header {
+            ktime_ns: SINCE_NS + u64::from(number) * 1_000_000,
+            ..header(Kind::Progress, size_of::<ProgressRecord>())
+        },
+        flow: flow(9092, remote_port),
+        rcv_nxt: 1_000 + number * 100,
+        rcv_wup: 1_000,
+        rcv_wnd: 65_536,
+        rcv_tsecr: 0,
+        snd_una: 1,
+        snd_nxt: 1,
+        srtt_us8: 8_000,
+        number,
+        rcv_wscale: 7,
+    };
+    bytes_of(&record).to_vec()
 }

@@ -1,6 +1,7 @@
 //! The subcommands, one file each, and what they have in common: exit codes and errors.
 
 mod check;
+pub mod confirm;
 mod pages;
 mod run;
 mod scan;

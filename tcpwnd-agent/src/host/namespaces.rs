@@ -48,8 +48,6 @@ pub fn read(only: u32, heeds_adv_win_scale: &(dyn Fn() -> bool + Sync)) -> Seen 
              CAP_SYS_PTRACE)"
         ));
     }
-    // One value for the whole machine, which 5.10 and 6.1 show in the first namespace only.
-    let rmem_max: Option<u32> = sysctl("net/core/rmem_max");
     let own = netns::own();
     for (inode, path) in found {
         let work = || namespace(inode, heeds_adv_win_scale);
@@ -59,9 +57,7 @@ pub fn read(only: u32, heeds_adv_win_scale: &(dyn Fn() -> bool + Sync)) -> Seen 
             inside(&path, work)
         };
         match read {
-            Ok(mut namespace) => {
-                let settings = &mut namespace.settings;
-                settings.rmem_max = settings.rmem_max.or(rmem_max);
+            Ok(namespace) => {
                 seen.namespaces.insert(inode, namespace);
             }
             // Its last process ended meanwhile, and its connections with it.
@@ -69,7 +65,18 @@ pub fn read(only: u32, heeds_adv_win_scale: &(dyn Fn() -> bool + Sync)) -> Seen 
             Err(error) => seen.unseen.push(not_entered(inode, &error)),
         }
     }
+    share_rmem_max(&mut seen.namespaces);
     seen
+}
+
+/// It is one value for the whole machine, which 5.10 and 6.1 show in the first namespace only.
+fn share_rmem_max(namespaces: &mut BTreeMap<u32, Namespace>) {
+    let shown = namespaces.values().find_map(|at| at.settings.rmem_max);
+    let known = shown.or_else(|| sysctl("net/core/rmem_max"));
+    for namespace in namespaces.values_mut() {
+        let settings = &mut namespace.settings;
+        settings.rmem_max = settings.rmem_max.or(known);
+    }
 }
 
 fn not_entered(inode: u32, error: &io::Error) -> String {
@@ -192,7 +199,7 @@ fn flow(inode: u32, socket: &sock_diag::Socket) -> Flow {
 
 #[cfg(test)]
 mod tests {
-    use super::{not_entered, read};
+    use super::{Namespace, not_entered, read};
     use crate::host::netns;
     use std::io::Error;
     use std::net::{TcpListener, TcpStream};
@@ -214,6 +221,17 @@ mod tests {
         let ours = client.local_addr().unwrap();
         let found = flows.find(|flow| flow.remote() == ours && flow.local() == local);
         assert_eq!(found.unwrap().netns(), own);
+    }
+
+    #[test]
+    fn what_one_namespace_shows_of_the_machine_counts_in_all() {
+        let mut namespaces = std::collections::BTreeMap::from([
+            (1, Namespace::default()),
+            (2, Namespace::default()),
+        ]);
+        namespaces.get_mut(&2).unwrap().settings.rmem_max = Some(7);
+        super::share_rmem_max(&mut namespaces);
+        assert_eq!(namespaces[&1].settings.rmem_max, Some(7));
     }
 
     #[test]

@@ -32,9 +32,17 @@ type Common = (IpAddr, u32, IpAddr, u16);
 /// The groups, the largest first. `entering` says what a command in a namespace begins with.
 #[must_use]
 pub fn groups(open: &OpenFlows, entering: impl Fn(u32) -> Option<String>) -> Vec<Group> {
+    of(open.iter().map(|(key, _)| Flow(*key)), entering)
+}
+
+/// The same of these connections.
+#[must_use]
+pub fn of(
+    damaged: impl Iterator<Item = Flow>,
+    entering: impl Fn(u32) -> Option<String>,
+) -> Vec<Group> {
     let mut ports: BTreeMap<Common, Vec<u16>> = BTreeMap::new();
-    for (key, _) in open.iter() {
-        let flow = Flow(*key);
+    for flow in damaged {
         let (local, remote) = (flow.local(), flow.remote());
         let common = (remote.ip(), flow.netns(), local.ip(), local.port());
         ports.entry(common).or_default().push(remote.port());

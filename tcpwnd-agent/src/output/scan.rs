@@ -8,9 +8,12 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use tcpwnd_core::scan::{Scan, Suspect, Why};
+use tcpwnd_core::scan::{Outcome, Scan, Suspect, Why};
+
+use crate::commands::confirm::Watched;
 
 use super::json::Json;
+use super::reconnect::Group;
 use super::table::{Factor, Style, address, dash};
 
 /// Kind of the JSON line that ends a scan.
@@ -33,8 +36,23 @@ pub struct Totals {
     pub unseen: Vec<String>,
     /// What reading and comparing took, seconds.
     pub seconds: f64,
+    /// What came of watching the suspects; `None` without that.
+    pub confirmed: Option<Confirmed>,
     /// What the command ends with.
     pub exit_code: u8,
+}
+
+/// What came of watching the suspects.
+#[derive(Debug, Serialize)]
+pub struct Confirmed {
+    /// Suspects that were watched.
+    pub watched: usize,
+    /// How many for each outcome.
+    pub outcomes: BTreeMap<&'static str, usize>,
+    /// Records that got lost on their way.
+    pub records_lost: u64,
+    /// Damaged connections that are open, and how to close them.
+    pub reconnect: Vec<Group>,
 }
 
 impl Totals {
@@ -53,8 +71,23 @@ impl Totals {
             reasons,
             unseen,
             seconds: took.as_secs_f64(),
+            confirmed: None,
             exit_code: 0,
         }
+    }
+
+    /// Notes what came of watching the suspects.
+    pub fn confirmed(&mut self, scan: &Scan, watched: Watched, reconnect: Vec<Group>) {
+        let mut outcomes: BTreeMap<_, _> = Outcome::ALL.iter().map(|at| (at.name(), 0)).collect();
+        for suspect in &scan.suspects {
+            *outcomes.entry(suspect.outcome().name()).or_default() += 1;
+        }
+        self.confirmed = Some(Confirmed {
+            watched: watched.suspects,
+            outcomes,
+            records_lost: watched.records_lost,
+            reconnect,
+        });
     }
 
     /// The same for people.
@@ -82,18 +115,55 @@ impl Totals {
         for (reason, count) in self.reasons.iter().filter(|(_, count)| **count > 0) {
             let _ = writeln!(out, "  {reason:<26} {count}");
         }
+        if let Some(confirmed) = &self.confirmed {
+            confirmed.describe(&mut out);
+        }
         if !self.unseen.is_empty() {
             out.push_str("not seen:\n");
         }
         for unseen in &self.unseen {
             let _ = writeln!(out, "  {unseen}");
         }
-        if self.suspects > 0 {
+        if self.suspects > 0 && self.confirmed.is_none() {
             out.push_str(
-                "a suspect is no finding: what the SYN+ACK announced is recorded nowhere\n",
+                "a suspect is no finding: what the SYN+ACK announced is recorded nowhere (--confirm \
+                 watches what the peers do)\n",
             );
         }
         out
+    }
+}
+
+impl Confirmed {
+    fn describe(&self, out: &mut String) {
+        let outcomes: Vec<_> = self
+            .outcomes
+            .iter()
+            .map(|(outcome, count)| format!("{count} {outcome}"))
+            .collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{} watched: {}", self.watched, outcomes.join(", "));
+        if self.records_lost > 0 {
+            let _ = writeln!(
+                out,
+                "  {} records were lost on their way",
+                self.records_lost
+            );
+        }
+        if self.reconnect.is_empty() {
+            return;
+        }
+        let _ = writeln!(
+            out,
+            "what to do: reconnect the damaged clients; closing the connection heals it (tcpwnd \
+             check says what makes it happen again)"
+        );
+        for group in &self.reconnect {
+            let _ = writeln!(out, "  {}: {}", group.host, group.connections);
+            for command in &group.commands {
+                let _ = writeln!(out, "    {command}");
+            }
+        }
     }
 }
 
@@ -115,8 +185,18 @@ pub fn table(mut out: impl Write, style: Style, scan: &Scan, totals: &Totals) ->
 fn header(style: Style) -> String {
     let w = style.addr_width();
     format!(
-        "{:<w$} {:>5} {:<w$} {:>5} {:>4} {:>8} {:>8} {:>7} {:>5} REASONS",
-        "LADDR", "LPORT", "RADDR", "RPORT", "USED", "LISTENER", "SIBLINGS", "FACTOR", "SCORE"
+        "{:<w$} {:>5} {:<w$} {:>5} {:>4} {:>8} {:>8} {:>7} {:>5} {:<10} {:>4} REASONS",
+        "LADDR",
+        "LPORT",
+        "RADDR",
+        "RPORT",
+        "USED",
+        "LISTENER",
+        "SIBLINGS",
+        "FACTOR",
+        "SCORE",
+        "VERDICT",
+        "TOLD"
     )
 }
 
@@ -124,8 +204,17 @@ fn row(style: Style, suspect: &Suspect) -> String {
     let w = style.addr_width();
     let (local, remote) = (suspect.flow.local(), suspect.flow.remote());
     let reasons: Vec<_> = suspect.reasons.iter().map(|at| at.reason.name()).collect();
+    let settled = suspect.settled.as_ref();
+    let verdict = settled.map_or("suspect", |settled| settled.verdict.name());
+    let verdict = match (style.colour, verdict) {
+        (true, "mismatch") => format!("\x1b[31m{verdict:<10}\x1b[0m"),
+        _ => format!("{verdict:<10}"),
+    };
+    let factor = settled
+        .and_then(|settled| settled.factor)
+        .or(suspect.factor);
     format!(
-        "{:<w$} {:>5} {:<w$} {:>5} {:>4} {:>8} {:>8} {:>7} {:>5} {}",
+        "{:<w$} {:>5} {:<w$} {:>5} {:>4} {:>8} {:>8} {:>7} {:>5} {verdict} {:>4} {}",
         address(local.ip(), w),
         local.port(),
         address(remote.ip(), w),
@@ -133,8 +222,9 @@ fn row(style: Style, suspect: &Suspect) -> String {
         dash(suspect.used),
         dash(suspect.listener),
         dash(suspect.siblings.map(|siblings| siblings.scale)),
-        dash(suspect.factor.map(Factor)),
+        dash(factor.map(Factor)),
         suspect.score,
+        dash(settled.and_then(|settled| settled.advertised)),
         reasons.join(",")
     )
 }

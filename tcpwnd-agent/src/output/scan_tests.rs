@@ -24,15 +24,15 @@ fn a_table_names_the_suspects_and_what_was_not_seen() {
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "\
-LADDR           LPORT RADDR           RPORT USED LISTENER SIBLINGS  FACTOR SCORE REASONS
-10.9.0.1         9092 10.9.0.2        40002    7        1        1      64     7 \
+LADDR           LPORT RADDR           RPORT USED LISTENER SIBLINGS  FACTOR SCORE VERDICT    TOLD REASONS
+10.9.0.1         9092 10.9.0.2        40002    7        1        1      64     7 suspect       - \
 differs_from_listener,differs_from_siblings
 1 of 4 connections are suspect, in 1 network namespace; looked at in 0.12 s
   differs_from_listener      1
   differs_from_siblings      1
 not seen:
   network namespace 7: entering it takes CAP_SYS_ADMIN
-a suspect is no finding: what the SYN+ACK announced is recorded nowhere
+a suspect is no finding: what the SYN+ACK announced is recorded nowhere (--confirm watches what the peers do)
 "
     );
 }
@@ -71,4 +71,45 @@ fn the_last_line_of_json_has_the_totals() {
     assert_eq!(last["reasons"]["differs_from_listener"], 1);
     assert_eq!(last["reasons"]["mss_of_cookie_table"], 0);
     assert_eq!(last["connections"], 4);
+}
+
+#[test]
+fn what_was_confirmed_comes_with_the_commands_that_close_it() {
+    let mut scan = scan();
+    scan.suspects[0].settled = Some(testing::settled(Outcome::Mismatch));
+    let mut totals = Totals::new(&scan, 1, Vec::new(), Duration::ZERO);
+    let watched = Watched {
+        suspects: 1,
+        records_lost: 2,
+    };
+    let flows = scan.suspects.iter().map(|suspect| suspect.flow);
+    let reconnect = crate::output::reconnect::of(flows, |_| Some(String::new()));
+    totals.confirmed(&scan, watched, reconnect);
+    let mut out = Vec::new();
+    let style = Style {
+        wide: false,
+        colour: false,
+    };
+    table(&mut out, style, &scan, &totals).unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "\
+LADDR           LPORT RADDR           RPORT USED LISTENER SIBLINGS  FACTOR SCORE VERDICT    TOLD REASONS
+10.9.0.1         9092 10.9.0.2        40002    7        1        1      64     7 mismatch      1 \
+differs_from_listener,differs_from_siblings
+1 of 4 connections are suspect, in 1 network namespace; looked at in 0.00 s
+  differs_from_listener      1
+  differs_from_siblings      1
+1 watched: 0 cleared, 1 mismatch, 0 scale_lost, 0 undecided
+  2 records were lost on their way
+what to do: reconnect the damaged clients; closing the connection heals it (tcpwnd check says what \
+makes it happen again)
+  10.9.0.2: 1
+    ss -tKn 'src 10.9.0.1 and sport = 9092 and dst 10.9.0.2 and ( dport = 40002 )'
+"
+    );
+    assert_eq!(
+        serde_json::to_value(&totals).unwrap()["confirmed"]["outcomes"]["mismatch"],
+        1
+    );
 }

@@ -46,6 +46,48 @@ pub struct Attached {
     host: Host,
 }
 
+/// What has to be known of the kernel before anything can be loaded.
+pub struct KernelFacts {
+    /// Its types.
+    pub btf: KernelBtf,
+    /// Where the fields are that the programs read.
+    pub offsets: offsets::Offsets,
+    /// Its functions.
+    pub symbols: Symbols,
+    /// For the reasons.
+    pub host: Host,
+}
+
+impl KernelFacts {
+    /// Finds it out.
+    ///
+    /// # Errors
+    ///
+    /// Without BTF, or where a field is not as the programs need it.
+    pub fn read(settings: &Settings) -> Result<Self, AttachError> {
+        preflight::lift_memlock_limit();
+        let host = Host::read();
+        let btf = KernelBtf::load(settings.btf.as_deref())?;
+        let offsets = offsets::resolve(&btf)?;
+        let symbols = Symbols::load(&table::functions());
+        Ok(Self {
+            btf,
+            offsets,
+            symbols,
+            host,
+        })
+    }
+
+    /// Whether the kernel has a function. Without kallsyms the BTF says which there are.
+    pub fn presence(&self, name: &str) -> Presence {
+        match self.symbols.presence(name) {
+            Presence::Unknown if self.btf.parameters(name).is_some() => Presence::Present,
+            Presence::Unknown => Presence::Missing,
+            known => known,
+        }
+    }
+}
+
 /// Loads and attaches everything that `settings` ask for. All or nothing: after an error nothing
 /// of it is left in the kernel.
 ///
@@ -57,26 +99,17 @@ pub struct Attached {
 ///
 /// Outside of a tokio runtime with I/O enabled.
 pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
-    preflight::lift_memlock_limit();
-    let host = Host::read();
-    let btf = KernelBtf::load(settings.btf.as_deref())?;
-    let offsets = offsets::resolve(&btf)?;
-    let symbols = Symbols::load(&table::functions());
-    // Without kallsyms the BTF says which functions there are.
-    let presence = |name: &str| match symbols.presence(name) {
-        Presence::Unknown if btf.parameters(name).is_some() => Presence::Present,
-        Presence::Unknown => Presence::Missing,
-        known => known,
-    };
-    let mut degradations = offsets.degradations;
-    if matches!(symbols, Symbols::Unreadable) {
+    let facts = KernelFacts::read(settings)?;
+    let KernelFacts { btf, host, .. } = &facts;
+    let mut degradations = facts.offsets.degradations.clone();
+    if matches!(facts.symbols, Symbols::Unreadable) {
         degradations.push(Degradation {
             what: "a readable /proc/kallsyms",
             consequence: "functions are looked for in BTF, which does not list those of modules",
         });
     }
-    let synproxy = presence(SYNPROXY_MARK) == Presence::Present;
-    let loaded = object::load(settings, &btf, offsets.table, synproxy, &host)?;
+    let synproxy = facts.presence(SYNPROXY_MARK) == Presence::Present;
+    let loaded = object::load(settings, btf, facts.offsets.table, synproxy, host)?;
     let mut attached = Attached {
         hooks: Vec::new(),
         synproxy: Vec::new(),
@@ -92,9 +125,9 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         kprobe_misses_are_counted: btf.locate("bpf_link_info.perf_event.kprobe.missed").is_ok(),
         // As net/ipv4/tcp.c of 7.3 has it; 6.18 has not.
         rcvbuf_sets_clamp: btf.parameters("tcp_set_rcvbuf").is_some(),
-        host,
+        host: facts.host,
     };
-    attached.attach_all(settings, presence)?;
+    attached.attach_all(settings, |name| facts.presence(name))?;
     Ok(attached)
 }
 
@@ -289,7 +322,7 @@ impl Drop for Attached {
 
 /// What fentry programs are bound with, or why there are none: the running kernel's own numbers of
 /// its types, whatever --btf says.
-fn fentry_btf(choice: MechanismChoice) -> Result<Btf, String> {
+pub fn fentry_btf(choice: MechanismChoice) -> Result<Btf, String> {
     if choice == MechanismChoice::Kprobe {
         return Err("it was not asked for".to_owned());
     }

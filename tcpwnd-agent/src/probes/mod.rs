@@ -1,6 +1,6 @@
 //! The kernel programs as the commands see them: attach, read, watch, let go.
 //!
-//! Constraint: after [`attach`] has returned nothing here makes a map system call. Those switch
+//! Constraint: after [`attach`] has returned nothing but [`Suspects`] makes a map system call. Those switch
 //! every kprobe program of their CPU off meanwhile, and 5.10 refuses them once capabilities are
 //! gone. Counters are read through mappings, records through the ring.
 
@@ -14,6 +14,7 @@ mod mapped;
 mod object;
 mod program;
 mod status;
+mod suspects;
 mod table;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use attach::{Attached, attach};
 pub use error::AttachError;
 pub use mapped::CountersSnapshot;
 pub use status::{ProbeStatus, missed_handshakes};
+pub use suspects::{LIMIT as SUSPECT_LIMIT, Suspects};
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -123,7 +123,8 @@ fn mapping(map: &'static str) -> impl Fn(std::io::Error) -> AttachError {
     move |error| AttachError::Map { map, error }
 }
 
-fn refused(source: EbpfError, host: &Host) -> AttachError {
+/// What the kernel says to the object or to one of its maps.
+pub fn refused(source: EbpfError, host: &Host) -> AttachError {
     let what = match &source {
         EbpfError::MapError(MapError::CreateError { name, .. }) => format!("map {name}"),
         _ => "the object".to_owned(),
