@@ -54,8 +54,8 @@ enum Command {
         /// Port of their listener.
         #[arg(long, default_value_t = 9092)]
         port: u16,
-        /// How many.
-        #[arg(long, default_value_t = 18_000)]
+        /// How many; each has two sockets.
+        #[arg(long, default_value_t = 9_000)]
         count: usize,
         /// The command.
         #[arg(last = true, required = true)]

@@ -40,6 +40,30 @@ impl Client {
         Ok(Self { stream })
     }
 
+    /// Takes over a socket that is connecting or connected.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn adopt(stream: TcpStream) -> Result<Self> {
+        stream
+            .set_nonblocking(false)
+            .context("failed to make a client blocking")?;
+        stream
+            .set_nodelay(true)
+            .context("failed to set TCP_NODELAY")?;
+        Ok(Self { stream })
+    }
+
+    /// The same connection for another thread.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn share(&self) -> Result<Self> {
+        let stream = self.stream.try_clone();
+        let stream = stream.context("failed to duplicate a client's socket")?;
+        Ok(Self { stream })
+    }
+
     /// Sends a request of `size` bytes and waits for the answer; returns the time it took.
     ///
     /// # Errors
@@ -77,6 +101,15 @@ impl Client {
         self.stream
             .local_addr()
             .context("failed to read a client's address")
+    }
+
+    /// Ends the connection for every thread that shares it, even in the midst of a request.
+    ///
+    /// # Errors
+    /// When it is not connected any more.
+    pub fn shut_down(&self) -> Result<()> {
+        let both = std::net::Shutdown::Both;
+        self.stream.shutdown(both).context("failed to shut down")
     }
 
     /// Closes the connection with a RST, which leaves nothing behind on either side.

@@ -61,15 +61,23 @@ pub fn run(port: u16, count: usize, command: &[String]) -> Result<bool> {
     Ok(status.success())
 }
 
-fn raise_descriptor_limit(wanted: u64) -> Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: wanted,
-        rlim_max: wanted.max(1 << 20),
+/// Lets this process have at least this many descriptors.
+///
+/// # Errors
+/// Beyond the hard limit without CAP_SYS_RESOURCE.
+pub fn raise_descriptor_limit(wanted: u64) -> Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
     };
+    // SAFETY: the pointer is to what the call fills, and outlives it.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur = limit.rlim_cur.max(wanted);
+    limit.rlim_max = limit.rlim_max.max(wanted);
     // SAFETY: the pointer is to what the call wants, and outlives it.
     let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     ensure!(
-        done == 0,
+        read == 0 && done == 0,
         "failed to raise the limit of descriptors to {wanted}: {}",
         std::io::Error::last_os_error()
     );

@@ -36,6 +36,7 @@ mod rmem_lowered;
 mod run;
 mod same_tuple;
 mod scale_lost;
+mod scan;
 mod service_manager;
 mod smoke;
 mod stage;
@@ -322,6 +323,11 @@ pub const ALL: &[Scenario] = &[
         "who",
         "who listens is named by cgroup and process, and nobody else is",
         who::play,
+    ),
+    gate(
+        "scan",
+        "2,000 sound and 40 damaged connections that nobody saw begin: suspects, and verdicts",
+        scan::play,
     ),
     full(
         "at_risk",
