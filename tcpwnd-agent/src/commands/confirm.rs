@@ -31,6 +31,10 @@ pub struct Watched {
 /// # Errors
 /// When it cannot run here.
 pub fn watch(args: &ScanArgs, settings: &probes::Settings, scan: &mut Scan) -> Result<Watched> {
+    if scan.suspects.is_empty() {
+        session::announce(args.ready_file.as_deref())?;
+        return Ok(Watched::default());
+    }
     super::runtime()?.block_on(until_settled(args, settings, scan))
 }
 
