@@ -8,10 +8,11 @@
 //! send stops anywhere; one whose requests happen to have the size of a window stops at an edge
 //! while the window keeps that size, and no longer.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use tcpwnd_common::ProgressRecord;
 
+use self::tally::Tally;
 use super::settled::{Outcome, Settled};
 use crate::tcp_options::MAX_SHIFT;
 
@@ -27,10 +28,6 @@ const WINDOWS: usize = 64;
 /// The newest windows, at whose edge a peer that waits for the next one stops. Not more: in steps of
 /// any size it comes to the edge of some window that went out long ago.
 const RECENT: usize = 4;
-
-/// Stops at an edge, and different sizes of the windows among them, that make a stop no coincidence.
-const STOPS: u32 = 6;
-const SIZES: usize = 3;
 
 /// Times that bytes beyond every edge were seen. For shift counts smaller than the one in use a
 /// burst is enough; a peer that overran what this host really offers is rarer, and has to do it more
@@ -88,17 +85,6 @@ struct Arrival {
     ktime_ns: u64,
     /// For each shift count: the size of the window whose edge this is, bytes.
     sizes: [Option<u32>; SHIFTS],
-}
-
-/// What goes with a shift count.
-#[derive(Clone, Debug, Default)]
-struct Tally {
-    /// The furthest edge that the peer can have known of.
-    known_edge: Option<u32>,
-    beyond: u32,
-    at_edge: u32,
-    elsewhere: u32,
-    sizes: BTreeSet<u32>,
 }
 
 /// A suspect under watch.
@@ -281,15 +267,7 @@ impl Peer {
             return;
         }
         for (tally, size) in self.tallies.iter_mut().zip(arrival.sizes) {
-            match size {
-                Some(size) => {
-                    tally.at_edge += 1;
-                    if tally.sizes.len() < WINDOWS {
-                        tally.sizes.insert(size);
-                    }
-                }
-                None => tally.elsewhere += 1,
-            }
+            tally.stopped(size);
         }
     }
 
@@ -305,10 +283,7 @@ impl Peer {
     /// Whether the peer stops at the edges that go with a shift count.
     fn obeys(&self, shift: u8) -> bool {
         let tally = &self.tallies[usize::from(shift)];
-        !self.refuted(shift)
-            && tally.at_edge >= STOPS
-            && tally.sizes.len() >= SIZES
-            && tally.at_edge >= 2 * tally.elsewhere
+        !self.refuted(shift) && tally.stops_at_edges()
     }
 
     /// What can be said by now. `larger`: the suspicion is that the peer was told a larger shift
@@ -328,7 +303,7 @@ impl Peer {
             (None, _) => (Outcome::Undecided, None),
         };
         let best = obeyed.map_or_else(
-            || self.tallies.iter().max_by_key(|tally| tally.at_edge),
+            || self.tallies.iter().max_by_key(|tally| tally.at_edge()),
             |at| Some(&self.tallies[usize::from(at)]),
         );
         let best = best.cloned().unwrap_or_default();
@@ -337,9 +312,9 @@ impl Peer {
             advertised,
             factor: advertised.map(|at| 2_f64.powi(i32::from(shift) - i32::from(at))),
             consistent: (0..=MAX_SHIFT).filter(|at| !self.refuted(*at)).collect(),
-            stops_at_edge: best.at_edge,
-            window_sizes: best.sizes.len(),
-            other_stops: best.elsewhere,
+            stops_at_edge: best.at_edge(),
+            window_sizes: best.sizes(),
+            other_stops: best.elsewhere(),
             bytes: self.bytes,
             why: (verdict == Outcome::Undecided).then(|| self.why(&best)),
         }
@@ -350,7 +325,7 @@ impl Peer {
             "another connection took its place while it was watched"
         } else if self.bytes == 0 {
             "nothing came in"
-        } else if best.at_edge >= STOPS && best.sizes.len() < SIZES {
+        } else if best.is_of_one_size() {
             "the peer stops at the edge of a window, but the window keeps its size"
         } else {
             "the peer had never enough to send to come to the edge of a window"
@@ -382,6 +357,7 @@ fn milliseconds(ktime_ns: u64) -> u32 {
     (ktime_ns / 1_000_000) as u32
 }
 
+mod tally;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -30,13 +30,13 @@ pub struct Settled {
     pub factor: Option<f64>,
     /// The shift counts that nothing refutes.
     pub consistent: Vec<u8>,
-    /// Times that the peer stopped at the edge that goes with the verdict, or else with the count
-    /// that explains most stops.
-    pub stops_at_edge: u32,
+    /// Times, of the newest 32, that the peer stopped at the edge that goes with the verdict, or else
+    /// with the count that explains most stops.
+    pub stops_at_edge: usize,
     /// Sizes of window among these.
     pub window_sizes: usize,
-    /// Times that it stopped elsewhere.
-    pub other_stops: u32,
+    /// Times, of the newest 32, that it stopped elsewhere.
+    pub other_stops: usize,
     /// Bytes that came in meanwhile.
     pub bytes: u64,
     /// Why it is undecided.

@@ -1,5 +1,6 @@
 //! Peers of every kind against a receiver that behaves as the kernel does, packet by packet.
 
+use super::tally::{SIZES, STOPS};
 use super::wire::{RTT, START, Wire};
 use super::*;
 
@@ -192,6 +193,21 @@ fn what_came_by_the_window_of_the_handshake_refutes_nothing() {
     }
     while wire.step(&mut window) {}
     let settled = wire.stream(100_000, u32::MAX, window);
+    assert_eq!(
+        (settled.verdict, settled.advertised),
+        (Outcome::Mismatch, Some(1)),
+        "{settled:?}"
+    );
+}
+
+#[test]
+fn what_a_peer_did_before_does_not_hide_it() {
+    let mut wire = Wire::new(7, 1);
+    let mut window = growing(65_536, 131_072);
+    let before = wire.requests(std::iter::repeat_n(777, 200), 20_000, &mut window);
+    assert_eq!(before.verdict, Outcome::Undecided, "{before:?}");
+    assert!(before.other_stops > 0 && before.stops_at_edge == 0);
+    let settled = wire.stream(400_000, u32::MAX, &mut window);
     assert_eq!(
         (settled.verdict, settled.advertised),
         (Outcome::Mismatch, Some(1)),
