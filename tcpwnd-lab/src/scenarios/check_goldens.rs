@@ -4,8 +4,8 @@
 //! `cargo xtask vm exec --kernel K -- tcpwnd-lab check-golden CASE` prints a golden anew.
 //!
 //! Constraint: what differs from machine to machine is set to one value before, in this process'
-//! own namespaces; only the kernel's release is replaced afterwards, and the one setting that newer
-//! kernels do not heed.
+//! own namespaces, and netfilter's SYN proxy, which is probed where it is, is loaded; only the
+//! kernel's release is replaced afterwards, and the one setting that newer kernels do not heed.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use super::bench::Bench;
 use crate::agent::{Caps, Launch, Mechanism};
 use crate::mounts::with_mounts;
-use crate::net::Changed;
+use crate::net::{Changed, run};
 
 /// What stands for the kernel's release in a golden.
 const RELEASE: &str = "RELEASE";
@@ -105,6 +105,8 @@ pub fn play(bench: &Bench) -> Result<String> {
 /// # Errors
 /// When the case cannot be had here.
 pub fn check(case: Case, json: bool) -> Result<(String, Option<i32>)> {
+    // Where it is built in there is no module. The goldens tell.
+    let _ = run("modprobe nf_synproxy_core");
     let settings: Result<Vec<_>> = SETTINGS
         .iter()
         .map(|(name, value)| Changed::new(name, value))
@@ -114,21 +116,21 @@ pub fn check(case: Case, json: bool) -> Result<(String, Option<i32>)> {
         Case::WithoutBtf => {
             let empty = tempfile::tempdir().context("failed to make a directory")?;
             with_mounts(&[(empty.path(), Path::new(BTF))], || {
-                run(Caps::All, Mechanism::Auto, json)
+                check_with(Caps::All, Mechanism::Auto, json)
             })
         }
         Case::Paranoid => {
             let _level = Changed::new(PARANOID, "3")?;
-            run(Caps::Service, Mechanism::Kprobe, json)
+            check_with(Caps::Service, Mechanism::Kprobe, json)
         }
         Case::ParanoidFentry => {
             let _level = Changed::new(PARANOID, "3")?;
-            run(Caps::Service, Mechanism::Fentry, json)
+            check_with(Caps::Service, Mechanism::Fentry, json)
         }
     }
 }
 
-fn run(caps: Caps, mechanism: Mechanism, json: bool) -> Result<(String, Option<i32>)> {
+fn check_with(caps: Caps, mechanism: Mechanism, json: bool) -> Result<(String, Option<i32>)> {
     let launch = Launch { mechanism, caps };
     let format = if json { "json" } else { "text" };
     let arguments = ["check", "--format", format, "--mechanism", mechanism.name()];
