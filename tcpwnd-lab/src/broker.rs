@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,6 +35,8 @@ struct Shared {
     stop: AtomicBool,
     paused: AtomicBool,
     close_all: AtomicBool,
+    /// SO_RCVBUF for connections as they are accepted, bytes; 0 leaves it as it is.
+    receive_buffer: AtomicU32,
     accepted: Mutex<Vec<Accepted>>,
 }
 
@@ -90,6 +92,13 @@ impl Broker {
     /// Without CAP_NET_ADMIN.
     pub fn set_receive_buffer(&self, bytes: u32) -> Result<()> {
         socket::force_receive_buffer(&*self.listener, bytes)
+    }
+
+    /// Sets SO_RCVBUF of the connections that are accepted from now on, in bytes; `None`: they keep
+    /// what they inherit.
+    pub fn set_receive_buffer_of_accepted(&self, bytes: Option<u32>) {
+        let bytes = bytes.unwrap_or(0);
+        self.shared.receive_buffer.store(bytes, Ordering::Release);
     }
 
     /// Sets the listener's TCP_WINDOW_CLAMP, in bytes.
@@ -242,6 +251,12 @@ impl Server {
             let Ok(info) = TcpInfo::of(&stream) else {
                 continue;
             };
+            let bytes = self.shared.receive_buffer.load(Ordering::Acquire);
+            if bytes > 0
+                && let Err(error) = socket::force_receive_buffer(&stream, bytes)
+            {
+                eprintln!("tcpwnd-lab: server: {error:#}");
+            }
             lock(&self.shared.accepted).push(Accepted {
                 peer: socket::canonical(peer),
                 info,
