@@ -16,6 +16,7 @@ pub use check::examples as examples_of_check;
 use std::io::{self, Write};
 
 use crate::cli::{Cli, Command};
+use crate::host::process;
 use anyhow::{Context, Result};
 
 /// Exit code: nothing to complain about.
@@ -32,6 +33,7 @@ pub const INCONCLUSIVE: u8 = 3;
 /// # Errors
 /// One line each: object, reason, way out.
 pub fn run(cli: Cli) -> Result<u8> {
+    process::without_huge_pages();
     match cli.command {
         Command::Trace(args) => trace::run(&args),
         Command::Run(args) => run::run(&args),
