@@ -88,6 +88,28 @@ pub struct FilterArgs {
     pub netns: Option<String>,
 }
 
+/// Values of --role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RoleArg {
+    /// Those that this host accepts
+    #[default]
+    Server,
+    /// Those that this host opens
+    Client,
+    /// All of them
+    Both,
+}
+
+/// Which end of its connections this host is.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[command(next_help_heading = "Filters")]
+pub struct RoleArgs {
+    /// Which connections to look at: --port is the local port and --remote-port the peer's either
+    /// way, so that a service that this host connects to is named by --remote-port
+    #[arg(long, value_enum, default_value_t = RoleArg::Server)]
+    pub role: RoleArg,
+}
+
 /// How the programs are loaded.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kernel")]
@@ -146,6 +168,9 @@ pub struct TraceArgs {
     pub filter: FilterArgs,
 
     #[command(flatten)]
+    pub role: RoleArgs,
+
+    #[command(flatten)]
     pub kernel: KernelArgs,
 
     /// End after this time, as in 90s or 2m
@@ -200,6 +225,9 @@ pub enum LogFormat {
 pub struct RunArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
+
+    #[command(flatten)]
+    pub role: RoleArgs,
 
     #[command(flatten)]
     pub kernel: KernelArgs,

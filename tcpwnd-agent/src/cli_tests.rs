@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use super::{
-    Cli, Command, FailOn, ScanFailOn, TraceArgs, command, env_name, one_line, parse, wants_json,
+    Cli, Command, FailOn, RoleArg, ScanFailOn, TraceArgs, command, env_name, one_line, parse,
+    wants_json,
 };
 
 fn cli(line: &str) -> Result<Cli, clap::Error> {
@@ -29,6 +30,17 @@ fn trace_options_of_a_restart_script() {
     assert_eq!(*args.duration.unwrap(), std::time::Duration::from_secs(120));
     assert_eq!(args.fail_on, [FailOn::Mismatch, FailOn::Any]);
     assert!(args.json && args.filter.ipv4);
+}
+
+#[test]
+fn role_is_the_accepting_side_unless_asked_for() {
+    assert_eq!(trace("tcpwnd trace").role.role, RoleArg::Server);
+    let args = trace("tcpwnd trace --role client --remote-port 9092");
+    assert_eq!(args.role.role, RoleArg::Client);
+    assert_eq!(args.filter.remote_port, ["9092"]);
+    assert_eq!(trace("tcpwnd trace --role both").role.role, RoleArg::Both);
+    assert!(cli("tcpwnd trace --role peer").is_err());
+    assert_eq!(env_name("role").as_deref(), Some("TCPWND_ROLE"));
 }
 
 #[test]

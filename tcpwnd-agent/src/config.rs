@@ -7,9 +7,11 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
-use tcpwnd_common::{Config, FAMILY_IPV4, FAMILY_IPV6, FlowKey, MAX_PORT_RANGES, PortRange};
+use tcpwnd_common::{
+    Config, FAMILY_IPV4, FAMILY_IPV6, FlowKey, MAX_PORT_RANGES, PortRange, ROLE_CLIENT, ROLE_SERVER,
+};
 
-use crate::cli::{self, FilterArgs, KernelArgs, MechanismArg, RunArgs};
+use crate::cli::{self, FilterArgs, KernelArgs, MechanismArg, RoleArg, RoleArgs, RunArgs};
 use crate::host::netns;
 use crate::probes::{self, MechanismChoice};
 
@@ -45,12 +47,7 @@ impl Filter {
     /// When a port, a network or a namespace cannot be understood.
     pub fn resolve(args: &FilterArgs) -> Result<Self> {
         let ports = port_ranges(&args.port, "--port")?;
-        ensure!(
-            ports.len() <= MAX_PORT_RANGES,
-            "--port names {} separate ranges, but only {MAX_PORT_RANGES} fit: write neighbours \
-             as A-B, or leave the option out and filter the output",
-            ports.len()
-        );
+        let remote_ports = port_ranges(&args.remote_port, "--remote-port")?;
         let hosts = args
             .host
             .iter()
@@ -67,7 +64,6 @@ impl Filter {
             _ => FAMILY_IPV4 | FAMILY_IPV6,
         };
         let netns = args.netns.as_deref().map_or(Ok(0), netns::resolve)?;
-        let remote_ports = port_ranges(&args.remote_port, "--remote-port")?;
         Ok(Self {
             ports,
             remote_ports,
@@ -79,18 +75,39 @@ impl Filter {
 
     /// The part of the filter that the kernel programs apply.
     #[must_use]
-    pub fn kernel_config(&self, confirm: bool) -> Config {
+    pub fn kernel_config(&self, role: RoleArg, confirm: bool) -> Config {
         let mut config = Config {
             families: self.families,
             netns: self.netns,
-            confirm: u32::from(confirm),
+            // Windows are watched of connections that this host accepted.
+            confirm: u32::from(confirm && role != RoleArg::Client),
+            roles: match role {
+                RoleArg::Server => ROLE_SERVER,
+                RoleArg::Client => ROLE_CLIENT,
+                RoleArg::Both => ROLE_SERVER | ROLE_CLIENT,
+            },
             ..Config::ALL
         };
         for (slot, range) in config.port_ranges.iter_mut().zip(&self.ports) {
             *slot = *range;
             config.port_range_count += 1;
         }
+        let slots = config.remote_port_ranges.iter_mut();
+        for (slot, range) in slots.zip(&self.remote_ports) {
+            *slot = *range;
+            config.remote_port_range_count += 1;
+        }
         config
+    }
+
+    /// What is odd about this filter for this role, if anything.
+    #[must_use]
+    pub fn doubt(&self, role: RoleArg) -> Option<&'static str> {
+        let by_local_port = !self.ports.is_empty() && self.remote_ports.is_empty();
+        (by_local_port && role != RoleArg::Server).then_some(
+            "--port is the local port, which of a connection that this host opens is seldom a \
+             service's: use --remote-port for the port it connects to",
+        )
     }
 
     /// Whether the whole filter lets a flow pass.
@@ -101,9 +118,8 @@ impl Filter {
         } else {
             FAMILY_IPV6
         };
-        let mut ports = self.ports.iter();
-        let port = self.ports.is_empty()
-            || ports.any(|range| (range.first..=range.last).contains(&flow.local_port));
+        let port =
+            one_of(&self.ports, flow.local_port) && one_of(&self.remote_ports, flow.remote_port);
         let netns = self.netns == 0 || self.netns == flow.netns;
         port && netns && self.families & family != 0 && self.admits(flow)
     }
@@ -111,17 +127,17 @@ impl Filter {
     /// Whether the part of the filter that the programs leave to the agent lets a flow pass.
     #[must_use]
     pub fn admits(&self, flow: &FlowKey) -> bool {
-        let port = self.remote_ports.is_empty()
-            || self
-                .remote_ports
-                .iter()
-                .any(|r| (r.first..=r.last).contains(&flow.remote_port));
         let addr = IpAddr::from(flow.remote_addr).to_canonical();
-        port && (self.hosts.is_empty() || self.hosts.iter().any(|net| net.contains(&addr)))
+        self.hosts.is_empty() || self.hosts.iter().any(|net| net.contains(&addr))
     }
 }
 
-/// Parses `9092` and `9093-9099`, and joins what touches.
+/// Whether a port lies in one of the ranges; all do where there is none.
+fn one_of(ranges: &[PortRange], port: u16) -> bool {
+    ranges.is_empty() || ranges.iter().any(|r| (r.first..=r.last).contains(&port))
+}
+
+/// Parses `9092` and `9093-9099`, joins what touches, and sees that the programs have room for it.
 fn port_ranges(list: &[String], option: &str) -> Result<Vec<PortRange>> {
     let mut ranges = Vec::new();
     for text in list {
@@ -143,6 +159,12 @@ fn port_ranges(list: &[String], option: &str) -> Result<Vec<PortRange>> {
             _ => joined.push(range),
         }
     }
+    ensure!(
+        joined.len() <= MAX_PORT_RANGES,
+        "{option} names {} separate ranges, but only {MAX_PORT_RANGES} fit: write neighbours as \
+         A-B, or leave the option out and filter the output",
+        joined.len()
+    );
     Ok(joined)
 }
 
@@ -184,13 +206,21 @@ pub fn ring_bytes(args: &KernelArgs) -> Result<u32> {
     Ok(bytes)
 }
 
-/// What the probes need to know.
+/// What the probes need to know. A filter that leaves out what was asked for is spoken of.
 ///
 /// # Errors
 /// When an option about the kernel is wrong.
-pub fn settings(filter: &Filter, args: &KernelArgs, confirm: bool) -> Result<probes::Settings> {
+pub fn settings(
+    filter: &Filter,
+    RoleArgs { role }: RoleArgs,
+    args: &KernelArgs,
+    confirm: bool,
+) -> Result<probes::Settings> {
+    if let Some(doubt) = filter.doubt(role) {
+        eprintln!("tcpwnd: {doubt}");
+    }
     Ok(probes::Settings {
-        config: filter.kernel_config(confirm),
+        config: filter.kernel_config(role, confirm),
         mechanism: match args.mechanism {
             MechanismArg::Auto => MechanismChoice::Auto,
             MechanismArg::Fentry => MechanismChoice::Fentry,
@@ -277,6 +307,7 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
                 filter.netns.to_string()
             },
         ),
+        ("role", value_name(args.role.role)),
         ("mechanism", value_name(args.kernel.mechanism)),
         ("ring-bytes", ring_bytes(&args.kernel)?.to_string()),
         ("btf", path(&args.kernel.btf)),

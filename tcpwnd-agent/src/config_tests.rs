@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-use tcpwnd_common::{FAMILY_IPV4, FAMILY_IPV6, FlowKey, PortRange};
+use tcpwnd_common::{FAMILY_IPV4, FAMILY_IPV6, FlowKey, PortRange, ROLE_CLIENT, ROLE_SERVER};
 
 use super::{Filter, listen_addr, print_run, recent_findings, ring_bytes};
-use crate::cli::{self, Command, FilterArgs, RunArgs};
+use crate::cli::{self, Command, FilterArgs, RoleArg, RunArgs};
 
 fn range(first: u16, last: u16) -> PortRange {
     PortRange { first, last }
@@ -72,7 +72,7 @@ fn seventeen_ranges_do_not_fit() {
         ..FilterArgs::default()
     })
     .unwrap();
-    let config = sixteen.kernel_config(false);
+    let config = sixteen.kernel_config(RoleArg::Server, false);
     assert_eq!(config.port_range_count, 16);
     assert_eq!(config.port_ranges[15], range(1030, 1030));
     let error = Filter::resolve(&FilterArgs {
@@ -88,7 +88,11 @@ fn seventeen_ranges_do_not_fit() {
 
 #[test]
 fn families_and_namespace_reach_the_programs() {
-    let config = |args: FilterArgs| Filter::resolve(&args).unwrap().kernel_config(true);
+    let config = |args: FilterArgs| {
+        Filter::resolve(&args)
+            .unwrap()
+            .kernel_config(RoleArg::Server, true)
+    };
     let both = config(FilterArgs::default());
     assert_eq!(
         (both.families, both.netns, both.confirm),
@@ -114,14 +118,57 @@ fn families_and_namespace_reach_the_programs() {
 }
 
 #[test]
-fn peers_are_filtered_by_network_and_port() {
+fn roles_and_remote_ports_reach_the_programs() {
     let filter = Filter::resolve(&FilterArgs {
-        host: vec!["10.0.0.0/8".into(), "2001:db8::1".into()],
-        remote_port: vec!["40000-50000".into()],
+        remote_port: vec!["9092".into(), "9093-9095".into(), "80".into()],
         ..FilterArgs::default()
     })
     .unwrap();
-    let admits = |addr: &str, remote_port| {
+    let server = filter.kernel_config(RoleArg::Server, true);
+    assert_eq!((server.roles, server.confirm), (ROLE_SERVER, 1));
+    assert_eq!(server.remote_port_range_count, 2);
+    assert_eq!(server.remote_port_ranges[1], range(9092, 9095));
+    assert_eq!(server.port_range_count, 0);
+    // Windows are watched of connections that were accepted.
+    let client = filter.kernel_config(RoleArg::Client, true);
+    assert_eq!((client.roles, client.confirm), (ROLE_CLIENT, 0));
+    let both = filter.kernel_config(RoleArg::Both, true);
+    assert_eq!((both.roles, both.confirm), (ROLE_SERVER | ROLE_CLIENT, 1));
+}
+
+#[test]
+fn a_local_port_for_connections_that_are_opened_is_spoken_of() {
+    let filter = |port: &[&str], remote_port: &[&str]| {
+        let list = |ports: &[&str]| ports.iter().map(ToString::to_string).collect();
+        Filter::resolve(&FilterArgs {
+            port: list(port),
+            remote_port: list(remote_port),
+            ..FilterArgs::default()
+        })
+        .unwrap()
+    };
+    let local = filter(&["9092"], &[]);
+    assert_eq!(local.doubt(RoleArg::Server), None);
+    assert!(local.doubt(RoleArg::Client).is_some());
+    assert!(local.doubt(RoleArg::Both).is_some());
+    for sound in [
+        filter(&[], &["9092"]),
+        filter(&[], &[]),
+        filter(&["1"], &["2"]),
+    ] {
+        assert_eq!(sound.doubt(RoleArg::Client), None);
+        assert_eq!(sound.doubt(RoleArg::Both), None);
+    }
+}
+
+#[test]
+fn peers_are_filtered_by_network() {
+    let filter = Filter::resolve(&FilterArgs {
+        host: vec!["10.0.0.0/8".into(), "2001:db8::1".into()],
+        ..FilterArgs::default()
+    })
+    .unwrap();
+    let admits = |addr: &str| {
         let addr: std::net::IpAddr = addr.parse().unwrap();
         let remote_addr = match addr {
             std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
@@ -129,20 +176,39 @@ fn peers_are_filtered_by_network_and_port() {
         };
         filter.admits(&FlowKey {
             remote_addr,
-            remote_port,
             ..FlowKey::ZERO
         })
     };
-    assert!(admits("10.1.2.3", 40000));
-    assert!(admits("2001:db8::1", 50000));
-    assert!(!admits("10.1.2.3", 39999));
-    assert!(!admits("11.1.2.3", 40000));
-    assert!(!admits("2001:db8::2", 40000));
+    assert!(admits("10.1.2.3"));
+    assert!(admits("2001:db8::1"));
+    assert!(!admits("11.1.2.3"));
+    assert!(!admits("2001:db8::2"));
     assert!(
         Filter::resolve(&FilterArgs::default())
             .unwrap()
             .admits(&FlowKey::ZERO)
     );
+}
+
+#[test]
+fn whole_filter_heeds_both_ports() {
+    let filter = Filter::resolve(&FilterArgs {
+        port: vec!["9092".into()],
+        remote_port: vec!["40000-50000".into()],
+        ..FilterArgs::default()
+    })
+    .unwrap();
+    let selects = |local_port, remote_port| {
+        filter.selects(&FlowKey {
+            local_port,
+            remote_port,
+            ..FlowKey::ZERO
+        })
+    };
+    assert!(selects(9092, 40_000));
+    assert!(selects(9092, 50_000));
+    assert!(!selects(9092, 39_999));
+    assert!(!selects(9093, 40_000));
 }
 
 #[test]
@@ -208,9 +274,10 @@ fn listen_addresses() {
 fn printed_configuration_resolves_to_itself() {
     let line = "tcpwnd run --port 9093,9092 --port 80 --host 10.0.0.0/8,fd00::/8 -6 --netns 7 \
                 --listen :10436 --format json --mechanism kprobe --ready-file /run/x \
-                --recent-findings 5 --log-limit 0";
+                --recent-findings 5 --log-limit 0 --role client --remote-port 9092";
     let printed = print_run(&run_args(line)).unwrap();
     assert!(printed.contains("TCPWND_PORT=80,9092-9093\n"), "{printed}");
+    assert!(printed.contains("TCPWND_ROLE=client\n"), "{printed}");
     assert!(printed.contains("TCPWND_LISTEN=[::]:10436\n"), "{printed}");
     let values: HashMap<&str, &str> = printed
         .lines()

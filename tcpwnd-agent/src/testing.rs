@@ -1,8 +1,9 @@
 //! Records as the programs would send them, for tests of what comes after.
 
 use tcpwnd_common::{
-    ABI_VERSION, ClosedRecord, FlowKey, HandshakeRecord, Header, Inputs, Kind, ListenerKey,
-    ListenerSlot, Outcome, ProgressRecord, TcpOptions, child_flags, handshake_flags, synack_flags,
+    ABI_VERSION, ClosedRecord, ConnectRecord, FlowKey, HandshakeRecord, Header, Inputs, Kind,
+    ListenerKey, ListenerSlot, Outcome, ProgressRecord, ROLE_SERVER, TcpOptions, child_flags,
+    connect_flags, handshake_flags, synack_flags,
 };
 use tcpwnd_core::detect::window_scale::RmemMax;
 use tcpwnd_core::engine::{Observation, Settings};
@@ -74,6 +75,35 @@ pub fn handshake(local_port: u16, remote_port: u16, advertised: u8, used: u8) ->
     record
 }
 
+/// A record of a connection that was opened from 10.9.0.1 to 10.9.0.2, whose server granted the window
+/// scale 7, or nothing at all. Its smoothed round-trip time is 200 ms.
+pub fn opened(local_port: u16, remote_port: u16, granted: bool) -> ConnectRecord {
+    let socket = handshake(local_port, remote_port, 7, 7);
+    // SAFETY: as above.
+    let mut record: ConnectRecord = unsafe { std::mem::zeroed() };
+    record.header = header(Kind::Connect, size_of::<ConnectRecord>());
+    record.flow = socket.flow;
+    record.child = socket.child;
+    record.child.flags &= !child_flags::WATCHED;
+    record.rcv_nxt = 501;
+    record.connect.seq = 500;
+    record.connect.acknowledged = 1;
+    record.connect.rcv_wscale = 7;
+    record.connect.tcp_flags = 0x12;
+    record.connect.begun_window_scaling = 1;
+    record.connect.begun_timestamps = 1;
+    record.connect.flags = connect_flags::BEGUN | connect_flags::ANSWERED;
+    record.connect.options = window_scale(7);
+    if !granted {
+        record.connect.options.len = 4;
+        record.child.flags &= !child_flags::WSCALE_OK;
+        record.child.rcv_wscale = 0;
+        record.child.snd_wscale = 0;
+        record.child.window_clamp = 65_535;
+    }
+    record
+}
+
 /// The end of the connection of `record`, `after_ns` later.
 pub fn closed(record: &HandshakeRecord, after_ns: u64) -> ClosedRecord {
     // SAFETY: as above.
@@ -82,6 +112,7 @@ pub fn closed(record: &HandshakeRecord, after_ns: u64) -> ClosedRecord {
     closed.header.ktime_ns = record.header.ktime_ns + after_ns;
     closed.flow = record.flow;
     closed.established_ktime_ns = record.header.ktime_ns;
+    closed.role = ROLE_SERVER;
     closed
 }
 
@@ -115,8 +146,8 @@ fn bytes_of<T: Copy>(record: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast::<u8>(), size_of::<T>()) }
 }
 
-/// The finding that the engine makes of a handshake.
-pub fn finding(engine: &mut Engine, record: &HandshakeRecord) -> Finding {
+/// The finding that the engine makes of a handshake of either role.
+pub fn finding<T: Copy>(engine: &mut Engine, record: &T) -> Finding {
     match ingest(engine, record) {
         Observation::Handshake(finding) => *finding,
         other => panic!("{other:?}"),

@@ -40,7 +40,7 @@ numbered! {
         CookieV4Hash = "__cookie_v4_check",
         /// Return of `__cookie_v6_check`.
         CookieV6Hash = "__cookie_v6_check",
-        /// Entry of `tcp_rcv_state_process`, for sockets in SYN_RECV only.
+        /// Entry of `tcp_rcv_state_process`, for sockets in SYN_RECV and SYN_SENT only.
         RcvStateProcess = "tcp_rcv_state_process",
         /// Entry of `tcp_conn_request`: a SYN arrived.
         ConnRequest = "tcp_conn_request",
@@ -63,11 +63,21 @@ numbered! {
     /// What the programs count beside their runs.
     Counter {
         /// Passive connections that went from SYN_RECV to ESTABLISHED and passed the filter.
-        /// Equals [`Counter::HandshakesSent`] + [`Counter::HandshakesLost`].
+        /// With [`Counter::LeftSynRecv`] and [`Counter::Connected`] it makes
+        /// [`Counter::HandshakesSent`] + [`Counter::HandshakesLost`].
         Established = "established",
         /// Connections that left SYN_RECV for another state and passed the filter; part of the
         /// same sum.
         LeftSynRecv = "left_syn_recv",
+        /// Active connections that went from SYN_SENT to ESTABLISHED and passed the filter; part of
+        /// the same sum.
+        Connected = "connected",
+        /// Active opens that went from SYN_SENT to CLOSE and passed the filter: refused, reset, timed
+        /// out or given up. In no sum, for nothing was agreed that could be judged.
+        ConnectsFailed = "connects_failed",
+        /// Sockets that were restored (TCP_REPAIR) and passed the filter: no packet was exchanged, so
+        /// they are no handshakes either.
+        Restored = "restored",
         /// Handshake records that reached the transport.
         HandshakesSent = "handshakes_sent",
         /// Handshake records for which the transport had no room.

@@ -146,6 +146,8 @@ fields! {
     WscaleOk = "tcp_sock.rx_opt.wscale_ok",
     /// Flag: the socket negotiated selective acknowledgements (3 bits on some kernels).
     SackOk = "tcp_sock.rx_opt.sack_ok",
+    /// Flag: the socket is being restored (TCP_REPAIR), without packets.
+    Repair = "tcp_sock.repair",
     /// u4: the socket shifts the peer's windows by this.
     SndWscale = "tcp_sock.rx_opt.snd_wscale",
     /// u4: the socket shifts its own windows by this.

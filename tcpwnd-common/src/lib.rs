@@ -9,6 +9,7 @@
 #![no_std]
 
 mod config;
+mod connect;
 mod counters;
 mod fields;
 mod flow;
@@ -17,7 +18,10 @@ mod layout;
 mod listener;
 mod records;
 
-pub use config::{Config, FAMILY_IPV4, FAMILY_IPV6, MAX_PORT_RANGES, PortRange};
+pub use config::{
+    Config, FAMILY_IPV4, FAMILY_IPV6, MAX_PORT_RANGES, PortRange, ROLE_CLIENT, ROLE_SERVER,
+};
+pub use connect::{Connect, ConnectRecord, connect_flags};
 pub use counters::{COUNTER_COUNT, Counter, CpuCounters, PROBE_COUNT, Probe};
 pub use fields::{FIELD_COUNT, Field, FieldRef, FieldTable};
 pub use flow::FlowKey;
@@ -32,7 +36,7 @@ pub use records::{
 };
 
 /// Version of every layout in this crate; the first field of every record carries it.
-pub const ABI_VERSION: u16 = 3;
+pub const ABI_VERSION: u16 = 4;
 
 /// Longest TCP option area, in bytes (RFC 9293, section 3.1: data offset is at most 15 words).
 pub const MAX_TCP_OPTIONS: usize = 40;

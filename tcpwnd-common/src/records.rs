@@ -33,6 +33,8 @@ coded! {
         Window = 3,
         /// Bytes came in or a window went out on a suspect of `scan`: [`ProgressRecord`].
         Progress = 4,
+        /// A connection left SYN_SENT for ESTABLISHED: [`ConnectRecord`](crate::ConnectRecord).
+        Connect = 5,
     }
 }
 
@@ -80,7 +82,7 @@ pub mod child_flags {
     pub const COMPLETE: u8 = 32;
 }
 
-/// The socket as it left SYN_RECV.
+/// The socket as it left SYN_RECV, or SYN_SENT.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Child {
@@ -180,16 +182,22 @@ pub struct ClosedRecord {
     pub srtt_us8: u32,
     /// Received, bytes.
     pub bytes_received: u64,
-    /// When it left SYN_RECV, nanoseconds of CLOCK_MONOTONIC.
+    /// When it was established, nanoseconds of CLOCK_MONOTONIC.
     pub established_ktime_ns: u64,
+    /// [`ROLE_SERVER`](crate::ROLE_SERVER) or [`ROLE_CLIENT`](crate::ROLE_CLIENT).
+    pub role: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-assert_layout!(ClosedRecord, size 80, align 8, {
+assert_layout!(ClosedRecord, size 88, align 8, {
     header: Header,
     flow: FlowKey,
     srtt_us8: u32,
     bytes_received: u64,
     established_ktime_ns: u64,
+    role: u32,
+    reserved: u32,
 });
 
 /// A socket under watch is about to choose its next window.

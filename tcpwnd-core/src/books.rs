@@ -4,7 +4,8 @@
 //! whether they make what the kernel counted.
 
 use crate::decode::DecodeError;
-use crate::detect::window_scale::{LostCause, MismatchCause, Path, UnverifiedCause, Verdict};
+use crate::detect::window_scale::{LostCause, MismatchCause, Path, Role, UnverifiedCause, Verdict};
+use crate::findings::Finding;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tcpwnd_common::Kind;
@@ -140,6 +141,7 @@ pub struct Books {
     all: Counts,
     // At most one entry a port, 65,536.
     ports: BTreeMap<u16, Counts>,
+    remote_ports: BTreeMap<u16, Counts>,
     received: u64,
     filtered_out: u64,
     undecodable: u64,
@@ -151,9 +153,15 @@ impl Books {
         self.received += 1;
     }
 
-    pub(crate) fn handshake(&mut self, local_port: u16, verdict: Verdict, path: Path) {
+    pub(crate) fn handshake(&mut self, finding: &Finding) {
+        let (verdict, path) = (finding.verdict, finding.path);
+        // The port that stands for a service; the other one is chosen anew for each connection.
+        let counts = match finding.role {
+            Role::Server => self.ports.entry(finding.flow.local().port()),
+            Role::Client => self.remote_ports.entry(finding.flow.remote().port()),
+        };
+        counts.or_default().add(verdict, path);
         self.all.add(verdict, path);
-        self.ports.entry(local_port).or_default().add(verdict, path);
     }
 
     pub(crate) fn filtered_out(&mut self) {
@@ -163,20 +171,39 @@ impl Books {
     pub(crate) fn undecodable(&mut self, error: &DecodeError) {
         self.undecodable += 1;
         // What cannot be told may have been a handshake.
-        if !matches!(error.kind(), Some(Kind::Closed | Kind::Window)) {
+        if !matches!(
+            error.kind(),
+            Some(Kind::Closed | Kind::Window | Kind::Progress)
+        ) {
             self.undecodable_handshakes += 1;
         }
     }
 
-    /// Counts over all local ports.
+    /// Counts over all ports and both roles.
     #[must_use]
     pub fn all(&self) -> &Counts {
         &self.all
     }
 
-    /// Counts by local port, in order.
+    /// Counts of what this host accepted by local port, in order.
     pub fn ports(&self) -> impl Iterator<Item = (u16, &Counts)> {
         self.ports.iter().map(|(port, counts)| (*port, counts))
+    }
+
+    /// Counts of what this host opened by remote port, in order.
+    pub fn remote_ports(&self) -> impl Iterator<Item = (u16, &Counts)> {
+        self.remote_ports
+            .iter()
+            .map(|(port, counts)| (*port, counts))
+    }
+
+    /// Handshakes of one role.
+    fn of_role(&self, role: Role) -> u64 {
+        let ports = match role {
+            Role::Server => &self.ports,
+            Role::Client => &self.remote_ports,
+        };
+        ports.values().map(Counts::handshakes).sum()
     }
 
     /// Records of any kind that came in, undecodable ones included.
@@ -226,6 +253,10 @@ impl Books {
             not_established: self.all.unverified(UnverifiedCause::NotEstablished),
             balanced: kernel.handshakes == kernel.sent + kernel.lost && kernel.sent == arrived,
             lost,
+            roles: Role::ALL
+                .iter()
+                .map(|role| (role.name(), self.of_role(*role)))
+                .collect(),
             paths: Path::ALL
                 .iter()
                 .map(|path| (path.name(), self.all.path(*path)))
@@ -238,7 +269,8 @@ impl Books {
 /// What the kernel's programs counted of handshakes that passed their filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelTotals {
-    /// Connections that left SYN_RECV: `Counter::Established` + `Counter::LeftSynRecv`.
+    /// Connections that left SYN_RECV, or SYN_SENT for ESTABLISHED: `Counter::Established` +
+    /// `Counter::LeftSynRecv` + `Counter::Connected`.
     pub handshakes: u64,
     /// Those whose record reached the transport: `Counter::HandshakesSent`.
     pub sent: u64,
@@ -249,7 +281,7 @@ pub struct KernelTotals {
 /// The books added up, as the summary shows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Left SYN_RECV and passed the kernel's filter.
+    /// Left SYN_RECV, or SYN_SENT for ESTABLISHED, and passed the kernel's filter.
     pub handshakes: u64,
     /// With a verdict: `ok`, `mismatch` or `scale_lost`.
     pub judged: u64,
@@ -269,6 +301,8 @@ pub struct Totals {
     pub lost: Lost,
     /// Whether verdicts and losses make exactly what the kernel counted.
     pub balanced: bool,
+    /// Handshakes by which end this host is.
+    pub roles: BTreeMap<&'static str, u64>,
     /// Handshakes by the way they came about.
     pub paths: BTreeMap<&'static str, u64>,
     /// Causes with their counts.

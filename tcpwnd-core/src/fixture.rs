@@ -1,11 +1,15 @@
 //! Records as the kernel's programs send them, for tests. Values that are alike in a healthy
 //! connection differ here wherever they may, so that reading a neighbour shows.
 
+mod opened;
+
+pub use opened::{bare, opened, refused, repeated};
+
 use core::mem::size_of;
 use tcpwnd_common::{
-    ABI_VERSION, Ack, Child, ClosedRecord, FlowKey, Handshake, HandshakeRecord, Header, Inputs,
-    Kind, Outcome, ProgressRecord, ProxySynAck, SynAck, TcpOptions, WindowRecord, child_flags,
-    proxy_flags, synack_flags,
+    ABI_VERSION, Ack, Child, ClosedRecord, ConnectRecord, FlowKey, Handshake, HandshakeRecord,
+    Header, Inputs, Kind, Outcome, ProgressRecord, ProxySynAck, ROLE_SERVER, SynAck, TcpOptions,
+    WindowRecord, child_flags, proxy_flags, synack_flags,
 };
 
 /// When watching began, in all tests.
@@ -294,6 +298,8 @@ pub fn closed(of: &HandshakeRecord) -> ClosedRecord {
         srtt_us8: 1_600_000,
         bytes_received: 123_456,
         established_ktime_ns: of.header.ktime_ns,
+        role: ROLE_SERVER,
+        reserved: 0,
     }
 }
 
@@ -328,6 +334,7 @@ fn header(kind: Kind, len: usize, ktime_ns: u64) -> Header {
 /// A record of the ABI, which is plain memory without padding (asserted in tcpwnd-common).
 pub trait Plain: Copy {}
 impl Plain for HandshakeRecord {}
+impl Plain for ConnectRecord {}
 impl Plain for ClosedRecord {}
 impl Plain for WindowRecord {}
 impl Plain for ProgressRecord {}

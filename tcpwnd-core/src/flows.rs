@@ -3,7 +3,7 @@
 //! Constraint: bounded. What does not fit is counted; an entry goes when the kernel reports its
 //! connection's end, or when a new connection with the same addresses proves that it ended.
 
-use crate::detect::window_scale::{Verdict, ceiling, peer_window, srtt_us};
+use crate::detect::window_scale::{Role, Verdict, ceiling, peer_window, srtt_us};
 use crate::findings::{Finding, Outcome};
 use std::collections::{BTreeMap, HashMap};
 use tcpwnd_common::{ClosedRecord, FlowKey, WindowRecord};
@@ -13,6 +13,8 @@ use tcpwnd_common::{ClosedRecord, FlowKey, WindowRecord};
 pub struct OpenFlow {
     /// When it was established, nanoseconds of CLOCK_MONOTONIC.
     pub established_ktime_ns: u64,
+    /// Which end this host is.
+    pub role: Role,
     /// `mismatch` or `scale_lost`.
     pub verdict: Verdict,
     /// Shift count in the SYN+ACK; `None` without the option.
@@ -26,7 +28,8 @@ pub struct OpenFlow {
     pub ceiling_bytes_per_second: Option<f64>,
 }
 
-/// What is open on one local port.
+/// What is open on one port: a local one of connections that this host accepted, a remote one of
+/// those that it opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct OpenPort {
     /// Connections whose ends disagree.
@@ -58,7 +61,7 @@ impl OpenFlows {
         }
     }
 
-    /// Takes in a connection that left SYN_RECV, whatever the verdict.
+    /// Takes in a connection that left SYN_RECV or SYN_SENT, whatever the verdict.
     pub(crate) fn opened(&mut self, finding: &Finding) {
         // A child that never became established says nothing about the one of the same addresses
         // that did: of two that are made of one request at once, one dies.
@@ -144,12 +147,22 @@ impl OpenFlows {
         self.flows.iter()
     }
 
-    /// Adds up by local port: one pass over the table, for a scrape.
+    /// Adds up what this host accepted, by local port: one pass over the table, for a scrape.
     #[must_use]
     pub fn ports(&self) -> BTreeMap<u16, OpenPort> {
+        self.by_port(Role::Server, |key| key.local_port)
+    }
+
+    /// Adds up what this host opened, by remote port.
+    #[must_use]
+    pub fn remote_ports(&self) -> BTreeMap<u16, OpenPort> {
+        self.by_port(Role::Client, |key| key.remote_port)
+    }
+
+    fn by_port(&self, role: Role, port: impl Fn(&FlowKey) -> u16) -> BTreeMap<u16, OpenPort> {
         let mut ports = BTreeMap::new();
-        for (key, flow) in &self.flows {
-            let port: &mut OpenPort = ports.entry(key.local_port).or_default();
+        for (key, flow) in self.flows.iter().filter(|(_, flow)| flow.role == role) {
+            let port: &mut OpenPort = ports.entry(port(key)).or_default();
             port.add(flow);
         }
         ports
@@ -162,6 +175,7 @@ impl OpenFlow {
         let send = finding.send.map_or(1.0, |send| send.factor);
         Self {
             established_ktime_ns: finding.ktime_ns,
+            role: finding.role,
             verdict: finding.verdict,
             advertised: finding.receive.and_then(|receive| receive.advertised),
             used: finding.receive.and_then(|receive| receive.used),

@@ -23,7 +23,7 @@ pub mod tcp_options;
 
 pub use books::{Books, Gate, KernelTotals, Totals};
 pub use decode::DecodeError;
-pub use detect::window_scale::{LostCause, MismatchCause, Path, UnverifiedCause, Verdict};
+pub use detect::window_scale::{LostCause, MismatchCause, Path, Role, UnverifiedCause, Verdict};
 pub use engine::{Engine, Observation, Settings};
 pub use findings::{ClosedFlow, Finding, Line, WindowSeen};
 pub use flow::Flow;

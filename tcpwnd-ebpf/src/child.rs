@@ -10,8 +10,8 @@ use crate::maps::{OPEN, Open, WATCH, Watch};
 use crate::read::{Object, Result};
 use aya_ebpf::bindings::BPF_ANY;
 use tcpwnd_common::{
-    Child, Counter, Field, FlowKey, HandshakeRecord, SynAck, child_flags, handshake_flags,
-    proxy_flags, synack_flags,
+    Child, Counter, Field, FlowKey, HandshakeRecord, ROLE_SERVER, SynAck, child_flags,
+    handshake_flags, proxy_flags, synack_flags,
 };
 
 /// Fills `into`, which must be zero; COMPLETE is set when every field was read.
@@ -104,17 +104,26 @@ pub fn answers_previous(record: &HandshakeRecord) -> bool {
         && record.child.snd_una == record.handshake.last.isn.wrapping_add(1)
 }
 
-/// Remembers a suspect until it closes and, where asked for, puts it under watch. Returns the
-/// flags that say what was done.
+/// Remembers a suspect until it closes. Returns the flags that say what was done.
 #[inline(always)]
-pub fn track(sk: Object, key: &FlowKey, now: u64, record: &HandshakeRecord) -> u8 {
+pub fn remember(sk: Object, key: &FlowKey, now: u64, role: u32) -> u8 {
     let open = Open {
         established_ktime_ns: now,
         flow: *key,
-        reserved: 0,
+        role,
     };
     if OPEN.insert(sk.id(), open, BPF_ANY as u64).is_err() {
         count(Counter::OpenTableFull);
+        return 0;
+    }
+    child_flags::TRACKED
+}
+
+/// Remembers a suspect that this host accepted and, where asked for, puts it under watch. Returns
+/// the flags that say what was done.
+#[inline(always)]
+pub fn track(sk: Object, key: &FlowKey, now: u64, record: &HandshakeRecord) -> u8 {
+    if remember(sk, key, now, ROLE_SERVER) == 0 {
         return 0;
     }
     if !consts::confirm() || !differs(record) {

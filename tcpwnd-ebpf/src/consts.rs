@@ -4,7 +4,9 @@
 //! branches for what this kernel lacks disappear.
 
 use core::ptr::{addr_of, read_volatile};
-use tcpwnd_common::{Config, Field, FieldRef, FieldTable, PortRange};
+use tcpwnd_common::{
+    Config, Field, FieldRef, FieldTable, MAX_PORT_RANGES, PortRange, ROLE_CLIENT, ROLE_SERVER,
+};
 
 #[unsafe(no_mangle)]
 static FIELDS: FieldTable = FieldTable::ABSENT;
@@ -66,6 +68,38 @@ pub fn netns() -> u32 {
     unsafe { read_volatile(addr_of!(CONFIG.netns)) }
 }
 
+/// Whether to look at connections that this host accepts.
+#[inline(always)]
+pub fn serves() -> bool {
+    roles() & ROLE_SERVER != 0
+}
+
+/// Whether to look at connections that this host opens.
+#[inline(always)]
+pub fn connects() -> bool {
+    roles() & ROLE_CLIENT != 0
+}
+
+#[inline(always)]
+fn roles() -> u32 {
+    // SAFETY: a static of our own; volatile as above.
+    unsafe { read_volatile(addr_of!(CONFIG.roles)) }
+}
+
+/// Number of ranges of the peers' ports to look at, 0 for all ports.
+#[inline(always)]
+pub fn remote_port_range_count() -> u32 {
+    // SAFETY: a static of our own; volatile as above.
+    unsafe { read_volatile(addr_of!(CONFIG.remote_port_range_count)) }
+}
+
+/// One of the ranges of the peers' ports.
+#[inline(always)]
+pub fn remote_port_range(index: usize) -> PortRange {
+    // SAFETY: as in `port_range`.
+    unsafe { read_volatile(addr_of!(CONFIG.remote_port_ranges[index % MAX_PORT_RANGES])) }
+}
+
 /// Number of port ranges to look at, 0 for all ports.
 #[inline(always)]
 pub fn port_range_count() -> u32 {
@@ -76,8 +110,10 @@ pub fn port_range_count() -> u32 {
 /// One of the port ranges.
 #[inline(always)]
 pub fn port_range(index: usize) -> PortRange {
-    // SAFETY: callers count up to MAX_PORT_RANGES; volatile as above.
-    unsafe { read_volatile(addr_of!(CONFIG.port_ranges[index])) }
+    // Callers count no further; the remainder keeps the compiler from calling a panic, which the
+    // verifier takes for a function without an end.
+    // SAFETY: a static of our own; volatile as above.
+    unsafe { read_volatile(addr_of!(CONFIG.port_ranges[index % MAX_PORT_RANGES])) }
 }
 
 /// Number of arguments of `__cookie_v4_check`: 3, or 2 from 6.8 on.

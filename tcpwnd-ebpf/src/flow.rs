@@ -2,7 +2,7 @@
 
 use crate::consts;
 use crate::read::{Object, Result};
-use tcpwnd_common::{FAMILY_IPV4, FAMILY_IPV6, Field, FlowKey, MAX_PORT_RANGES};
+use tcpwnd_common::{FAMILY_IPV4, FAMILY_IPV6, Field, FlowKey, MAX_PORT_RANGES, PortRange};
 
 const AF_INET6: u16 = 10;
 
@@ -71,6 +71,12 @@ pub fn of_socket(sk: Object, key: &mut FlowKey) -> Result<()> {
 /// Whether the user asked to look at this connection.
 #[inline(always)]
 pub fn wanted(key: &FlowKey) -> bool {
+    peer_wanted(key) && port_wanted(key.local_port)
+}
+
+/// The same while the local port is not known: it may be chosen after the change to SYN_SENT.
+#[inline(always)]
+pub fn peer_wanted(key: &FlowKey) -> bool {
     let families = consts::families();
     if families != FAMILY_IPV4 | FAMILY_IPV6 {
         let family = if key.is_ipv4() {
@@ -82,19 +88,39 @@ pub fn wanted(key: &FlowKey) -> bool {
             return false;
         }
     }
-    place_wanted(key.netns, key.local_port)
+    netns_wanted(key.netns) && remote_port_wanted(key.remote_port)
 }
 
 /// Whether the user asked to look at this port of this namespace.
 #[inline(always)]
 pub fn place_wanted(netns: u32, port: u16) -> bool {
+    netns_wanted(netns) && port_wanted(port)
+}
+
+#[inline(always)]
+fn netns_wanted(netns: u32) -> bool {
     let only = consts::netns();
-    (only == 0 || only == netns) && port_wanted(port)
+    only == 0 || only == netns
 }
 
 #[inline(always)]
 fn port_wanted(port: u16) -> bool {
-    let count = consts::port_range_count() as usize;
+    one_of(port, consts::port_range_count(), consts::port_range)
+}
+
+#[inline(always)]
+fn remote_port_wanted(port: u16) -> bool {
+    one_of(
+        port,
+        consts::remote_port_range_count(),
+        consts::remote_port_range,
+    )
+}
+
+/// Whether a port lies in one of `count` ranges; all do where there is none.
+#[inline(always)]
+fn one_of(port: u16, count: u32, range: impl Fn(usize) -> PortRange) -> bool {
+    let count = count as usize;
     if count == 0 {
         return true;
     }
@@ -103,7 +129,7 @@ fn port_wanted(port: u16) -> bool {
         if index >= count {
             return false;
         }
-        let range = consts::port_range(index);
+        let range = range(index);
         if range.first <= port && port <= range.last {
             return true;
         }

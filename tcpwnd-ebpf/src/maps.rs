@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use tcpwnd_common::{
-    CpuCounters, FlowKey, Handshake, LISTENER_SLOTS as SLOTS, ListenerKey, ListenerSlot,
+    Connect, CpuCounters, FlowKey, Handshake, LISTENER_SLOTS as SLOTS, ListenerKey, ListenerSlot,
     ProxySynAck, SUSPECT_LIMIT, Suspect,
 };
 
@@ -22,16 +22,22 @@ pub static HANDSHAKES: LruHashMap<FlowKey, Handshake> = LruHashMap::with_max_ent
 #[map]
 pub static PROXIED: LruHashMap<FlowKey, ProxySynAck> = LruHashMap::with_max_entries(1 << 10, 0);
 
+/// Connections that this host is opening, by the address of their socket: their local port is
+/// not known at the first change of state. An entry goes when the socket leaves SYN_SENT; should
+/// that be missed, or the entry be evicted, sequence numbers tell.
+#[map]
+pub static CONNECTS: LruHashMap<u64, Connect> = LruHashMap::with_max_entries(1 << 15, 0);
+
 /// A damaged connection that is open.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Open {
-    /// When it left SYN_RECV, nanoseconds of CLOCK_MONOTONIC.
+    /// When it was established, nanoseconds of CLOCK_MONOTONIC.
     pub established_ktime_ns: u64,
     /// Which connection.
     pub flow: FlowKey,
-    /// Zero.
-    pub reserved: u32,
+    /// `ROLE_SERVER` or `ROLE_CLIENT`.
+    pub role: u32,
 }
 
 /// Damaged connections that are open, by the address of their socket: each close of the host

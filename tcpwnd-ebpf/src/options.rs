@@ -26,6 +26,12 @@ pub fn acknowledgement(header: Object) -> Result<u32> {
     Ok(u32::from_be(header.at(8)?))
 }
 
+/// Flags of a TCP header, the eight lowest.
+#[inline(always)]
+pub fn flags(header: Object) -> Result<u8> {
+    header.at(13)
+}
+
 /// Copies window and options of `header`; `into` must be zero.
 #[inline(always)]
 pub fn copy(header: Object, into: &mut TcpOptions) -> Result<()> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tcpwnd_core::risk::{self, Assessment};
 
 use super::{CLEAN, FAILED};
-use crate::cli::{CheckArgs, CheckFormat};
+use crate::cli::{CheckArgs, CheckFormat, RoleArg, RoleArgs};
 use crate::config;
 use crate::host::{listeners, netstat, reason, sysctls};
 use crate::kernel;
@@ -45,7 +45,14 @@ struct Fact {
 /// # Errors
 /// When an option is wrong, or the report cannot be written.
 pub fn run(args: &CheckArgs) -> Result<u8> {
-    let settings = config::settings(&config::Filter::default(), &args.kernel, true)?;
+    let settings = config::settings(
+        &config::Filter::default(),
+        RoleArgs {
+            role: RoleArg::Both,
+        },
+        &args.kernel,
+        true,
+    )?;
     let host = Host::read();
     let features = Features::probe(&host);
     let runtime = super::runtime()?;

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::CLEAN;
-use super::served::State;
+use super::served::{State, Watched};
 use super::session::{self, Session, Sink};
-use crate::cli::{LogFormat, RunArgs};
+use crate::cli::{LogFormat, RoleArg, RunArgs};
 use crate::config::{self, Filter};
 use crate::host::service_manager::ServiceManager;
 use crate::host::{privileges, process};
@@ -36,7 +36,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         return Ok(CLEAN);
     }
     let filter = Filter::resolve(&args.filter)?;
-    let settings = config::settings(&filter, &args.kernel, false)?;
+    let settings = config::settings(&filter, args.role, &args.kernel, false)?;
     let recent = Recent::new(config::recent_findings(args)?);
     // Before anything is loaded: it is what most often goes wrong.
     let listener = http::bind(config::listen_addr(&args.listen)?)?;
@@ -56,7 +56,13 @@ async fn watch_and_serve(
 ) -> Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let watched = filter.ports.clone();
+    let role = args.role.role;
+    let watched = Watched {
+        ports: filter.ports.clone(),
+        accepted: role != RoleArg::Client,
+        remote_ports: filter.remote_ports.clone(),
+        opened: role != RoleArg::Server,
+    };
     let (session, mut ring) = Session::start(settings, filter)?;
     let addr = listener.local_addr()?;
     session::announce(args.ready_file.as_deref())?;

@@ -8,10 +8,11 @@ use std::io::{self, BufWriter, IsTerminal};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use tcpwnd_core::Role;
 use tcpwnd_core::scan::{self, Outcome, Scan};
 
 use super::{CLEAN, FINDINGS, INCONCLUSIVE, confirm};
-use crate::cli::{ScanArgs, ScanFailOn, TraceFormat};
+use crate::cli::{RoleArgs, ScanArgs, ScanFailOn, TraceFormat};
 use crate::config::{self, Filter};
 use crate::host::namespaces::{self, Seen};
 use crate::host::netns;
@@ -29,7 +30,7 @@ const ENDED: &str = "the connection ended";
 /// When an option is wrong, nothing at all can be seen, or the output cannot be written.
 pub fn run(args: &ScanArgs) -> Result<u8> {
     let filter = Filter::resolve(&args.filter)?;
-    let settings = config::settings(&filter, &args.kernel, false)?;
+    let settings = config::settings(&filter, RoleArgs::default(), &args.kernel, false)?;
     ensure!(
         args.confirm || !args.fail_on.iter().any(is_settled_by_watching),
         "--fail-on mismatch and scale-lost need --confirm: without it nothing is settled"
@@ -54,7 +55,11 @@ pub fn run(args: &ScanArgs) -> Result<u8> {
     let mut totals = Totals::new(&scan, namespaces.len(), unseen, took);
     if let Some(watched) = watched {
         let damaged = scan.suspects.iter().filter(|suspect| suspect.is_damaged());
-        let reconnect = reconnect::of(damaged.map(|suspect| suspect.flow), netns::entering);
+        // A suspect came through a listener.
+        let reconnect = reconnect::of(
+            damaged.map(|suspect| (suspect.flow, Role::Server)),
+            netns::entering,
+        );
         totals.confirmed(&scan, watched, reconnect);
     }
     totals.exit_code = exit_code(&args.fail_on, &scan, &totals);
@@ -66,6 +71,7 @@ pub fn run(args: &ScanArgs) -> Result<u8> {
         let style = Style {
             wide: args.wide,
             colour: io::stdout().is_terminal() && !no_color,
+            roles: false,
         };
         output::table(out, style, &scan, &totals)?;
     }

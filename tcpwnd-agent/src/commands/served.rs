@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use tcpwnd_common::{Counter, PortRange};
+use tcpwnd_core::Role;
 use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,14 +43,27 @@ const LOSSES: [Counter; 4] = [
 /// Tells whoever waits that everything was taken in, or that it was too much.
 pub type Waiting = oneshot::Sender<bool>;
 
+/// What the agent was asked to look at.
+pub struct Watched {
+    /// Local ports; empty for all.
+    pub ports: Vec<PortRange>,
+    /// Connections that this host accepts are among it.
+    pub accepted: bool,
+    /// The peers' ports; empty for all.
+    pub remote_ports: Vec<PortRange>,
+    /// Connections that this host opens are among it.
+    pub opened: bool,
+}
+
 /// What the pages look at.
 pub struct State {
     /// The programs and the books.
     pub session: RefCell<Session>,
     /// The HTTP connections.
     pub connections: Rc<Connections>,
-    ports: RefCell<PortLabels>,
-    watched: Vec<PortRange>,
+    ports: RefCell<Option<PortLabels>>,
+    remote_ports: RefCell<Option<PortLabels>>,
+    watched: Watched,
     recent: RefCell<Recent>,
     held_back: RefCell<HeldBack>,
     wait: mpsc::Sender<Waiting>,
@@ -59,7 +73,7 @@ impl State {
     /// The state, and who waits for the ring buffer to be read.
     pub fn new(
         session: Session,
-        watched: Vec<PortRange>,
+        watched: Watched,
         recent: Recent,
         log_limit: u32,
     ) -> (Self, mpsc::Receiver<Waiting>) {
@@ -67,7 +81,12 @@ impl State {
         let state = Self {
             session: RefCell::new(session),
             connections: Rc::default(),
-            ports: RefCell::new(PortLabels::new(&watched)),
+            ports: RefCell::new(watched.accepted.then(|| PortLabels::new(&watched.ports))),
+            remote_ports: RefCell::new(
+                watched
+                    .opened
+                    .then(|| PortLabels::new(&watched.remote_ports)),
+            ),
             watched,
             recent: RefCell::new(recent),
             held_back: RefCell::new(HeldBack::new(log_limit)),
@@ -143,16 +162,24 @@ impl State {
 impl Pages for State {
     fn metrics(&self) -> Vec<Family> {
         let session = self.session.borrow();
-        let mut ports = self.ports.borrow_mut();
+        let (mut ports, mut remote_ports) =
+            (self.ports.borrow_mut(), self.remote_ports.borrow_mut());
         let listeners = session.listeners();
-        let seen = session.engine().books().ports().map(|(port, _)| port);
-        for port in listeners.iter().map(|slot| slot.key.port).chain(seen) {
-            ports.see(port);
+        let books = session.engine().books();
+        if let Some(ports) = &mut *ports {
+            let seen = books.ports().map(|(port, _)| port);
+            for port in listeners.iter().map(|slot| slot.key.port).chain(seen) {
+                ports.see(port);
+            }
+        }
+        if let Some(ports) = &mut *remote_ports {
+            books.remote_ports().for_each(|(port, _)| ports.see(port));
         }
         let since = clock::wall(session.watching_since_ktime_ns());
         metrics::families(&View {
-            ports: &ports,
-            books: session.engine().books(),
+            ports: ports.as_ref(),
+            remote_ports: remote_ports.as_ref(),
+            books,
             flows: session.engine().flows(),
             listeners: &listeners,
             counters: &session.counters(),
@@ -193,7 +220,8 @@ impl Pages for State {
             watching_since_ns: session.watching_since_ktime_ns(),
             missing: &self.missing(),
             settled,
-            watched: &self.watched,
+            accepted: self.watched.accepted,
+            watched: &self.watched.ports,
             open: session.engine().flows(),
             recent: &self.recent.borrow(),
         };
@@ -220,8 +248,15 @@ impl Noting<'_> {
 
 impl Sink for Noting<'_> {
     fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
-        self.state.recent.borrow_mut().handshake(finding)?;
-        let sort = Sort::handshake(finding.flow.0.local_port, finding.verdict);
+        let flow = &finding.flow.0;
+        let sort = match finding.role {
+            Role::Server => {
+                // The page is about listeners.
+                self.state.recent.borrow_mut().handshake(finding)?;
+                Sort::handshake(flow.local_port, finding.verdict)
+            }
+            Role::Client => Sort::handshake(flow.remote_port, finding.verdict).opened(),
+        };
         if finding.verdict.is_finding() && self.admits(sort) {
             self.out.handshake(finding)?;
         }
@@ -229,7 +264,11 @@ impl Sink for Noting<'_> {
     }
 
     fn closed(&mut self, closed: &ClosedFlow) -> io::Result<()> {
-        let sort = Sort::closed(closed.flow.0.local_port);
+        let flow = &closed.flow.0;
+        let sort = match closed.role {
+            Role::Server => Sort::closed(flow.local_port),
+            Role::Client => Sort::closed(flow.remote_port).opened(),
+        };
         if self.admits(sort) {
             self.out.closed(closed)?;
         }

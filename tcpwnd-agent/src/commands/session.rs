@@ -158,7 +158,9 @@ impl Session {
     pub fn totals(&self) -> Totals {
         let counters = self.attached.counters();
         let totals = self.engine.books().totals(KernelTotals {
-            handshakes: counters.get(Counter::Established) + counters.get(Counter::LeftSynRecv),
+            handshakes: counters.get(Counter::Established)
+                + counters.get(Counter::LeftSynRecv)
+                + counters.get(Counter::Connected),
             sent: counters.get(Counter::HandshakesSent),
             lost: counters.get(Counter::HandshakesLost),
         });

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::session::{self, Session, Sink};
 use super::{CLEAN, FINDINGS, INCONCLUSIVE};
-use crate::cli::{FailOn, TraceArgs, TraceFormat};
+use crate::cli::{FailOn, RoleArg, TraceArgs, TraceFormat};
 use crate::config::{self, Filter};
 use crate::host::netns;
 use crate::host::settings::Settings;
@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// When an option is wrong, or it cannot run here.
 pub fn run(args: &TraceArgs) -> Result<u8> {
     let filter = Filter::resolve(&args.filter)?;
-    let settings = config::settings(&filter, &args.kernel, args.confirm)?;
+    let settings = config::settings(&filter, args.role, &args.kernel, args.confirm)?;
     super::runtime()?.block_on(trace(args, &settings, filter))
 }
 
@@ -96,6 +96,7 @@ impl Output {
                 Style {
                     wide: args.wide,
                     colour,
+                    roles: args.role.role != RoleArg::Server,
                 },
                 args.all,
             )?)

@@ -151,6 +151,7 @@ fn widths(field: Field) -> &'static [u8] {
         Field::ReqWscaleOk
         | Field::ReqTstampOk
         | Field::ReqSyncookie
+        | Field::Repair
         | Field::TstampOk
         | Field::WscaleOk => &[1],
         Field::ReqSndWscale | Field::ReqRcvWscale | Field::SndWscale | Field::RcvWscale => &[4],

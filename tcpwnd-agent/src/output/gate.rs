@@ -27,6 +27,8 @@ pub struct Evidence<'a> {
     pub missing: &'a [&'static str],
     /// Whether everything that the kernel had reported by now has been looked at.
     pub settled: bool,
+    /// Whether what this host accepts is watched at all.
+    pub accepted: bool,
     /// Ports that are watched; empty for all.
     pub watched: &'a [PortRange],
     /// Damaged connections that are open.
@@ -195,6 +197,11 @@ fn reasons(
             !evidence.missing.is_empty(),
             "not_ready",
             format!("not attached: {}", evidence.missing.join(", ")),
+        ),
+        (
+            !evidence.accepted,
+            "role_not_watched",
+            "the agent's --role leaves out what this host accepts".to_owned(),
         ),
         (
             question.port.is_some_and(|port| !watched(port)),

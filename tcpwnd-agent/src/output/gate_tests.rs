@@ -18,6 +18,7 @@ struct Agent {
     engine: Engine,
     recent: Recent,
     missing: Vec<&'static str>,
+    accepted: bool,
     watched: Vec<PortRange>,
     settled: bool,
 }
@@ -29,6 +30,7 @@ impl Agent {
             engine: testing::engine(),
             recent: Recent::new(1000),
             missing: Vec::new(),
+            accepted: true,
             watched: Vec::new(),
             settled: true,
         }
@@ -62,6 +64,7 @@ impl Agent {
                 watching_since_ns: self.now_ns - 10 * SECOND,
                 missing: &self.missing,
                 settled: self.settled,
+                accepted: self.accepted,
                 watched: &self.watched,
                 open: self.engine.flows(),
                 recent: &self.recent,
@@ -177,6 +180,19 @@ fn a_port_that_nobody_watches_is_never_clean() {
     for port in [9091, 9095] {
         assert_eq!(agent.why(&format!("port={port}")), ["port_not_watched"]);
     }
+}
+
+#[test]
+fn who_watches_connecting_sides_only_knows_nothing_of_listeners() {
+    let mut agent = Agent::new();
+    agent.accepted = false;
+    assert_eq!(agent.why("port=9092"), ["role_not_watched"]);
+    // What is open with a server is no damage of a listener's.
+    agent.accepted = true;
+    let opened = testing::opened(40_001, 9092, false);
+    testing::ingest(&mut agent.engine, &opened);
+    assert_eq!(agent.verdict("port=9092"), "clean");
+    assert_eq!(agent.verdict(""), "clean");
 }
 
 #[test]

@@ -18,11 +18,24 @@ const MINUTE_NS: u64 = 60_000_000_000;
 /// Sorts that are told apart; the rest is one more.
 const SORTS: usize = 1024;
 
+/// The port that stands for a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Port {
+    /// Of this host, which accepts.
+    #[serde(rename = "local_port")]
+    Local(u16),
+    /// Of the peer, to which this host connects.
+    #[serde(rename = "remote_port")]
+    Remote(u16),
+}
+
 /// What lines have in common that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Sort {
-    /// Port of the listener; 0 for those that are not told apart.
-    pub local_port: u16,
+    /// Port of the listener, or the one that connections opened here lead to; 0 for those that are
+    /// not told apart.
+    #[serde(flatten)]
+    pub port: Port,
     /// Kind of the line, as in JSON.
     pub of: &'static str,
     /// The verdict, of a handshake.
@@ -33,17 +46,27 @@ pub struct Sort {
 
 impl Sort {
     const REST: Self = Self {
-        local_port: 0,
+        port: Port::Local(0),
         of: "other",
         verdict: None,
         cause: None,
     };
 
+    /// The same of connections that this host opened to the port.
+    #[must_use]
+    pub const fn opened(self) -> Self {
+        let (Port::Local(port) | Port::Remote(port)) = self.port;
+        Self {
+            port: Port::Remote(port),
+            ..self
+        }
+    }
+
     /// Handshakes with this verdict on this port.
     #[must_use]
     pub const fn handshake(local_port: u16, verdict: Verdict) -> Self {
         Self {
-            local_port,
+            port: Port::Local(local_port),
             of: tcpwnd_core::Finding::KIND,
             verdict: Some(verdict.name()),
             cause: verdict.cause(),
@@ -54,7 +77,7 @@ impl Sort {
     #[must_use]
     pub const fn closed(local_port: u16) -> Self {
         Self {
-            local_port,
+            port: Port::Local(local_port),
             of: tcpwnd_core::ClosedFlow::KIND,
             verdict: None,
             cause: None,
@@ -206,6 +229,24 @@ mod tests {
         assert_eq!(written + held.total(), lines);
         let told: u64 = held.rest().iter().map(|report| report.lines).sum();
         assert_eq!(told, held.total());
+    }
+
+    #[test]
+    fn connections_opened_to_a_port_are_another_sort_than_those_accepted_on_it() {
+        let mut held = HeldBack::new(1);
+        assert!(held.admits(0, mismatch(9092)));
+        assert!(held.admits(0, mismatch(9092).opened()));
+        assert!(!held.admits(0, mismatch(9092).opened()));
+        let told = serde_json::to_value(held.rest()).unwrap();
+        assert_eq!(
+            told,
+            serde_json::json!([{
+                "remote_port": 9092, "of": "handshake", "verdict": "mismatch", "cause": "unknown",
+                "lines": 1
+            }])
+        );
+        let server = serde_json::to_value(mismatch(9092)).unwrap();
+        assert_eq!(server["local_port"], 9092);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 
-use super::held_back::Report;
+use super::held_back::{Port, Report};
 use super::owner;
 use super::table::Factor;
 use crate::commands::session::Sink;
@@ -42,7 +42,10 @@ impl<W: Write> Log<W> {
                 write!(self.out, " {name}={value}")?;
             }
         }
-        writeln!(self.out, " local_port={}", sort.local_port)
+        match sort.port {
+            Port::Local(port) => writeln!(self.out, " local_port={port}"),
+            Port::Remote(port) => writeln!(self.out, " remote_port={port}"),
+        }
     }
 }
 
@@ -59,10 +62,11 @@ impl<W: Write> Sink for Log<W> {
         let time = clock::rfc3339(clock::wall(closed.ktime_ns));
         writeln!(
             self.out,
-            "{time} closed local={} remote={} netns={} bytes_received={} open_seconds={:.3}",
+            "{time} closed local={} remote={} netns={} role={} bytes_received={} open_seconds={:.3}",
             closed.flow.local(),
             closed.flow.remote(),
             closed.flow.netns(),
+            closed.role,
             closed.bytes_received,
             closed.open_seconds,
         )
@@ -80,12 +84,13 @@ impl<W: Write> Sink for Log<W> {
 
 fn finding_line(finding: &Finding) -> String {
     let mut line = format!(
-        "{} cause={} local={} remote={} netns={} path={}",
+        "{} cause={} local={} remote={} netns={} role={} path={}",
         finding.verdict.name(),
         finding.verdict.cause().unwrap_or("none"),
         finding.flow.local(),
         finding.flow.remote(),
         finding.flow.netns(),
+        finding.role,
         finding.path,
     );
     let mut add = |key: &str, value: Option<String>| {

@@ -10,20 +10,22 @@ use std::collections::BTreeMap;
 use tcpwnd_common::{Counter, ListenerSlot};
 use tcpwnd_core::books::{Books, Counts};
 use tcpwnd_core::flows::{OpenFlows, OpenPort};
-use tcpwnd_core::{LostCause, MismatchCause, Path, UnverifiedCause};
+use tcpwnd_core::{LostCause, MismatchCause, Path, Role, UnverifiedCause};
 
 use super::connections::{self, Connections};
 use super::exposition::{Family, Labels};
-use super::listening;
 use super::ports::PortLabels;
 use super::recent::Recent;
+use super::{clients, listening};
 use crate::host::process::Process;
 use crate::probes::{self, CountersSnapshot, ProbeStatus};
 
 /// Everything that a scrape looks at, as of one moment.
 pub struct View<'a> {
-    /// Which ports have a label.
-    pub ports: &'a PortLabels,
+    /// Which local ports have a label; `None` where what this host accepts is not looked at.
+    pub ports: Option<&'a PortLabels>,
+    /// Which remote ports have one; `None` where what this host opens is not looked at.
+    pub remote_ports: Option<&'a PortLabels>,
     /// What has been counted of handshakes.
     pub books: &'a Books,
     /// Damaged connections that are open.
@@ -66,9 +68,19 @@ const LOSSES: [Counter; 10] = [
 /// Every metric.
 #[must_use]
 pub fn families(view: &View<'_>) -> Vec<Family> {
-    let mut all = handshakes(view);
-    all.extend(open(view));
-    all.extend(listening::families(view.ports, view.listeners));
+    let mut all = Vec::new();
+    // 0 of what is not looked at would be a claim.
+    if let Some(ports) = view.ports {
+        all.extend(handshakes(view, ports));
+        all.extend(open(view, ports));
+    }
+    if let Some(ports) = view.remote_ports {
+        all.extend(clients::families(ports, view.books, view.flows));
+    }
+    all.extend(tracked(view));
+    if let Some(ports) = view.ports {
+        all.extend(listening::families(ports, view.listeners));
+    }
     all.extend(events(view));
     all.extend(hooks(view));
     all.extend(http(view));
@@ -93,15 +105,16 @@ pub(super) fn by_label<T: Default>(
     sums
 }
 
-/// One counter per port and member of `all`.
-fn per_port<T: Copy>(
-    view: &View<'_>,
+/// One counter per port and member of `all`, which is called `name`.
+pub(super) fn per_port<'a, T: Copy>(
+    (labels, label): (&PortLabels, &'static str),
+    counts: impl Iterator<Item = (u16, &'a Counts)>,
     family: Family,
     (name, all): (&'static str, &[T]),
     text: impl Fn(T) -> &'static str,
     count: impl Fn(&Counts, T) -> u64,
 ) -> Family {
-    let counts = view.books.ports().map(|(port, counts)| {
+    let counts = counts.map(|(port, counts)| {
         (
             port,
             all.iter()
@@ -109,7 +122,7 @@ fn per_port<T: Copy>(
                 .collect::<Vec<_>>(),
         )
     });
-    let sums = by_label(view.ports, counts, |sum: &mut Vec<u64>, item| {
+    let sums = by_label(labels, counts, |sum: &mut Vec<u64>, item| {
         sum.resize(all.len(), 0);
         for (sum, item) in sum.iter_mut().zip(item) {
             *sum += item;
@@ -118,81 +131,139 @@ fn per_port<T: Copy>(
     sums.into_iter().fold(family, |family, (port, sums)| {
         let sums = sums.into_iter().chain(std::iter::repeat(0));
         all.iter().zip(sums).fold(family, |family, (member, sum)| {
-            let labels = vec![("local_port", port.clone()), (name, text(*member).into())];
+            let labels = vec![(label, port.clone()), (name, text(*member).into())];
             family.with(labels, sum as f64)
         })
     })
 }
 
-fn handshakes(view: &View<'_>) -> Vec<Family> {
+/// The four counters of handshakes: what is counted, and their names and helps.
+pub(super) fn of_handshakes<'a, I: Iterator<Item = (u16, &'a Counts)>>(
+    role: Role,
+    ports: (&PortLabels, &'static str),
+    counts: impl Fn() -> I,
+    [paths, mismatch, lost, unverified]: [Family; 4],
+) -> Vec<Family> {
+    let of_role = |is: fn(Path, Role) -> bool| -> Vec<Path> {
+        Path::ALL
+            .iter()
+            .copied()
+            .filter(|of| is(*of, role))
+            .collect()
+    };
+    let all_paths = of_role(Path::is_of);
+    let mismatches: Vec<_> = MismatchCause::ALL
+        .iter()
+        .copied()
+        .filter(|at| at.is_of(role))
+        .collect();
+    let losses: Vec<_> = LostCause::ALL
+        .iter()
+        .copied()
+        .filter(|at| at.is_of(role))
+        .collect();
+    let doubts: Vec<_> = UnverifiedCause::ALL
+        .iter()
+        .copied()
+        .filter(|at| at.is_of(role))
+        .collect();
     vec![
         per_port(
-            view,
-            Family::counter(
-                "tcpwnd_handshakes",
-                "Connections that left SYN_RECV, by the way they came about",
-            ),
-            ("path", Path::ALL),
+            ports,
+            counts(),
+            paths,
+            ("path", &all_paths),
             Path::name,
-            |counts, path| counts.path(path),
+            Counts::path,
         ),
         per_port(
-            view,
-            Family::counter(
-                "tcpwnd_window_scale_mismatches",
-                "Connections whose announced window scale is not the one in use",
-            ),
-            ("cause", MismatchCause::ALL),
+            ports,
+            counts(),
+            mismatch,
+            ("cause", &mismatches),
             MismatchCause::name,
-            |counts, cause| counts.mismatch(cause),
+            Counts::mismatch,
         ),
         per_port(
-            view,
-            Family::counter(
-                "tcpwnd_window_scale_lost",
-                "Connections without window scaling that could have had it",
-            ),
-            ("cause", LostCause::ALL),
+            ports,
+            counts(),
+            lost,
+            ("cause", &losses),
             LostCause::name,
-            |counts, cause| counts.scale_lost(cause),
+            Counts::scale_lost,
         ),
         per_port(
-            view,
-            Family::counter(
-                "tcpwnd_window_scale_unverified",
-                "Connections without a verdict, for lack of evidence",
-            ),
-            ("cause", UnverifiedCause::ALL),
+            ports,
+            counts(),
+            unverified,
+            ("cause", &doubts),
             UnverifiedCause::name,
-            |counts, cause| counts.unverified(cause),
+            Counts::unverified,
         ),
     ]
 }
 
-fn open(view: &View<'_>) -> Vec<Family> {
-    let sums = by_label(
-        view.ports,
-        view.flows.ports().into_iter(),
-        |sum: &mut OpenPort, item| {
-            sum.mismatched += item.mismatched;
-            sum.scale_lost += item.scale_lost;
-            sum.worst_shrink_factor = sum.worst_shrink_factor.max(item.worst_shrink_factor);
-            let lowest = [
-                sum.lowest_ceiling_bytes_per_second,
-                item.lowest_ceiling_bytes_per_second,
-            ];
-            sum.lowest_ceiling_bytes_per_second = lowest.into_iter().flatten().reduce(f64::min);
-        },
-    );
-    let gauge = |name, help, value: fn(&OpenPort) -> Option<f64>| {
-        sums.iter().fold(
-            Family::gauge(name, help),
-            |family, (port, sum)| match value(sum) {
-                Some(value) => family.with(port_label(port.clone()), value),
-                None => family,
-            },
-        )
-    };
+fn handshakes(view: &View<'_>, ports: &PortLabels) -> Vec<Family> {
+    of_handshakes(
+        Role::Server,
+        (ports, "local_port"),
+        || view.books.ports(),
+        [
+            Family::counter(
+                "tcpwnd_handshakes",
+                "Connections that left SYN_RECV, by the way they came about",
+            ),
+            Family::counter(
+                "tcpwnd_window_scale_mismatches",
+                "Connections whose announced window scale is not the one in use",
+            ),
+            Family::counter(
+                "tcpwnd_window_scale_lost",
+                "Connections without window scaling that could have had it",
+            ),
+            Family::counter(
+                "tcpwnd_window_scale_unverified",
+                "Connections without a verdict, for lack of evidence",
+            ),
+        ],
+    )
+}
+
+/// Adds up open connections by label.
+pub(super) fn open_by_label(
+    ports: &PortLabels,
+    open: BTreeMap<u16, OpenPort>,
+) -> BTreeMap<Cow<'static, str>, OpenPort> {
+    by_label(ports, open.into_iter(), |sum: &mut OpenPort, item| {
+        sum.mismatched += item.mismatched;
+        sum.scale_lost += item.scale_lost;
+        sum.worst_shrink_factor = sum.worst_shrink_factor.max(item.worst_shrink_factor);
+        let lowest = [
+            sum.lowest_ceiling_bytes_per_second,
+            item.lowest_ceiling_bytes_per_second,
+        ];
+        sum.lowest_ceiling_bytes_per_second = lowest.into_iter().flatten().reduce(f64::min);
+    })
+}
+
+/// A gauge of open connections, one sample a label that has a value.
+pub(super) fn open_gauge(
+    label: &'static str,
+    sums: &BTreeMap<Cow<'static, str>, OpenPort>,
+    family: Family,
+    value: fn(&OpenPort) -> Option<f64>,
+) -> Family {
+    sums.iter()
+        .fold(family, |family, (port, sum)| match value(sum) {
+            Some(value) => family.with(vec![(label, port.clone())], value),
+            None => family,
+        })
+}
+
+fn open(view: &View<'_>, ports: &PortLabels) -> Vec<Family> {
+    let sums = open_by_label(ports, view.flows.ports());
+    let gauge =
+        |name, help, value| open_gauge("local_port", &sums, Family::gauge(name, help), value);
     vec![
         gauge(
             "tcpwnd_mismatched_connections",
@@ -216,6 +287,11 @@ fn open(view: &View<'_>) -> Vec<Family> {
              there is none or its round-trip time is not known",
             |port| port.lowest_ceiling_bytes_per_second,
         ),
+    ]
+}
+
+fn tracked(view: &View<'_>) -> Vec<Family> {
+    vec![
         Family::gauge(
             "tcpwnd_tracked_flows",
             "Open damaged connections that are remembered",

@@ -44,8 +44,18 @@ fn scrape(
 ) -> Vec<super::Family> {
     let mut ports = PortLabels::new(filter);
     ports.see(9092);
+    scrape_of(engine, (Some(&ports), None), process)
+}
+
+/// What a scrape says of both roles, or one.
+fn scrape_of(
+    engine: &Engine,
+    (ports, remote_ports): (Option<&PortLabels>, Option<&PortLabels>),
+    process: Process,
+) -> Vec<super::Family> {
     families(&View {
-        ports: &ports,
+        ports,
+        remote_ports,
         books: engine.books(),
         flows: engine.flows(),
         listeners: &[testing::listener(9092, 1, 4), testing::listener(9092, 2, 3)],
@@ -79,7 +89,11 @@ fn text(engine: &Engine) -> String {
 
 #[test]
 fn text_is_the_golden_one() {
-    let text = text(&busy());
+    let mut ports = PortLabels::default();
+    ports.see(9092);
+    let labels = (Some(&ports), Some(&ports));
+    let families = scrape_of(&busy_client(), labels, Process::default());
+    let text = encode(families, Format::Text).unwrap();
     if std::env::var_os("TCPWND_BLESS").is_some() {
         std::fs::write(GOLDEN, &text).unwrap();
     }
@@ -156,6 +170,73 @@ fn every_series_of_a_known_port_begins_at_zero() {
     assert!(!text.contains("other"), "{text}");
 }
 
+/// Two connections opened to 9092, one of them damaged, and one to a port without a label.
+fn busy_client() -> Engine {
+    let mut engine = busy();
+    for (local, remote, granted) in [
+        (40_000, 9092, true),
+        (40_001, 9092, false),
+        (40_002, 80, true),
+    ] {
+        testing::ingest(&mut engine, &testing::opened(local, remote, granted));
+    }
+    engine
+}
+
+#[test]
+fn connections_opened_here_have_metrics_of_their_own() {
+    let mut ports = PortLabels::default();
+    ports.see(9092);
+    let remote = ports.clone();
+    let scrape = |which| {
+        let families = scrape_of(&busy_client(), which, Process::default());
+        encode(families, Format::Text).unwrap()
+    };
+    let client = [
+        "tcpwnd_client_handshakes_total{remote_port=\"9092\",path=\"normal\"} 2",
+        "tcpwnd_client_handshakes_total{remote_port=\"other\",path=\"normal\"} 1",
+        "tcpwnd_client_window_scale_lost_total{remote_port=\"9092\",cause=\"peer_did_not_grant\"} 1",
+        "tcpwnd_client_window_scale_lost_total{remote_port=\"other\",cause=\"disabled_here\"} 0",
+        "tcpwnd_client_window_scale_mismatches_total{remote_port=\"9092\",cause=\"scaling_switched_off\"} 0",
+        "tcpwnd_client_window_scale_unverified_total{remote_port=\"9092\",cause=\"stale_record\"} 0",
+        "tcpwnd_client_mismatched_connections{remote_port=\"9092\"} 0",
+        "tcpwnd_client_scale_lost_connections{remote_port=\"9092\"} 1",
+        // 65,535 bytes every 200 ms.
+        "tcpwnd_client_lowest_throughput_ceiling_bytes_per_second{remote_port=\"9092\"} 327675",
+    ];
+    let both = scrape((Some(&ports), Some(&remote)));
+    for line in client {
+        assert!(
+            both.contains(&format!("{line}\n")),
+            "{line} is not in\n{both}"
+        );
+    }
+    // No ephemeral port becomes a label, and no cause of the other role a series.
+    assert!(!both.contains("4000"), "{both}");
+    for never in [
+        "path=\"cookie\"",
+        "cause=\"cookie_",
+        "cause=\"two_synacks\"",
+    ] {
+        let of_client = |line: &&str| line.starts_with("tcpwnd_client") && line.contains(never);
+        assert_eq!(both.lines().find(of_client), None);
+    }
+    assert!(!both.contains(
+        "tcpwnd_window_scale_lost_total{local_port=\"9092\",cause=\"peer_did_not_grant\"}"
+    ));
+
+    // The other role's are as they are without this one, and 0 of what is not looked at is not said.
+    let without: Vec<_> = both
+        .lines()
+        .filter(|line| !line.contains("tcpwnd_client_"))
+        .collect();
+    let server = scrape((Some(&ports), None));
+    assert_eq!(without, server.lines().collect::<Vec<_>>());
+    let client_only = scrape((None, Some(&remote)));
+    assert!(!client_only.contains("local_port"), "{client_only}");
+    assert!(client_only.contains("tcpwnd_tracked_flows "));
+}
+
 #[test]
 fn promtool_has_nothing_to_say() {
     let Some(promtool) = env::var_os("TCPWND_PROMTOOL") else {
@@ -165,7 +246,10 @@ fn promtool_has_nothing_to_say() {
         writeln!(stderr(), "{words}").unwrap();
         return;
     };
-    let text = encode(scrape(&busy(), &[], Process::read()), Format::Text).unwrap();
+    let ports = PortLabels::default();
+    let labels = (Some(&ports), Some(&ports));
+    let families = scrape_of(&busy_client(), labels, Process::read());
+    let text = encode(families, Format::Text).unwrap();
     let mut promtool = Command::new(&promtool)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

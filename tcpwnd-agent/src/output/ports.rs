@@ -1,4 +1,5 @@
-//! Which local ports have a label of their own.
+//! Which ports have a label of their own: local ones of connections that this host accepts, remote
+//! ones of those that it opens.
 //!
 //! Constraint: bounded, and for ever: a port that has a label keeps it and one that came too late
 //! never gets one, else counters would fall.

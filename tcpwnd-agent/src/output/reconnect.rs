@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
-use tcpwnd_core::{Flow, OpenFlows};
+use tcpwnd_core::{Flow, OpenFlows, Role};
 
 /// Connections that one command closes: `ss` sends its filter in one netlink attribute, whose
 /// length has 16 bits, and a line should stay one that can be pasted.
 const PER_COMMAND: usize = 100;
 
-/// Damaged connections of one listener's address with one host.
+/// Damaged connections of one listener's address with one host, or of this host with one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Group {
     /// The other host.
@@ -26,26 +26,34 @@ pub struct Group {
     pub commands: Vec<String>,
 }
 
-/// Remote address, namespace, local address, local port: what one command can have in common.
-type Common = (IpAddr, u32, IpAddr, u16);
+/// Remote address, namespace, local address, role, and the port of the server's end: what one command
+/// can have in common.
+type Common = (IpAddr, u32, IpAddr, Role, u16);
 
 /// The groups, the largest first. `entering` says what a command in a namespace begins with.
 #[must_use]
 pub fn groups(open: &OpenFlows, entering: impl Fn(u32) -> Option<String>) -> Vec<Group> {
-    of(open.iter().map(|(key, _)| Flow(*key)), entering)
+    of(
+        open.iter().map(|(key, open)| (Flow(*key), open.role)),
+        entering,
+    )
 }
 
-/// The same of these connections.
+/// The same of these connections, each with the end that this host is.
 #[must_use]
 pub fn of(
-    damaged: impl Iterator<Item = Flow>,
+    damaged: impl Iterator<Item = (Flow, Role)>,
     entering: impl Fn(u32) -> Option<String>,
 ) -> Vec<Group> {
     let mut ports: BTreeMap<Common, Vec<u16>> = BTreeMap::new();
-    for flow in damaged {
+    for (flow, role) in damaged {
         let (local, remote) = (flow.local(), flow.remote());
-        let common = (remote.ip(), flow.netns(), local.ip(), local.port());
-        ports.entry(common).or_default().push(remote.port());
+        let (service, client) = match role {
+            Role::Server => (local.port(), remote.port()),
+            Role::Client => (remote.port(), local.port()),
+        };
+        let common = (remote.ip(), flow.netns(), local.ip(), role, service);
+        ports.entry(common).or_default().push(client);
     }
     let mut prefixes: BTreeMap<u32, Option<String>> = BTreeMap::new();
     let mut groups: Vec<Group> = ports
@@ -72,10 +80,17 @@ pub fn of(
 }
 
 /// `ss -K` closes what its filter matches (SOCK_DESTROY), and lists it.
-fn command(prefix: &str, (remote, _, local, port): Common, ports: &[u16]) -> String {
-    let ports: Vec<String> = ports.iter().map(|port| format!("dport = {port}")).collect();
+fn command(prefix: &str, (remote, _, local, role, service): Common, ports: &[u16]) -> String {
+    let (service_end, client_end) = match role {
+        Role::Server => ("sport", "dport"),
+        Role::Client => ("dport", "sport"),
+    };
+    let ports: Vec<String> = ports
+        .iter()
+        .map(|port| format!("{client_end} = {port}"))
+        .collect();
     format!(
-        "{prefix}ss -tKn 'src {} and sport = {port} and dst {} and ( {} )'",
+        "{prefix}ss -tKn 'src {} and {service_end} = {service} and dst {} and ( {} )'",
         bracketed(local),
         bracketed(remote),
         ports.join(" or ")
@@ -118,6 +133,24 @@ mod tests {
             [
                 "ss -tKn 'src 10.9.0.1 and sport = 9092 and dst 10.9.0.2 and ( dport = 40001 or dport \
                  = 40002 )'"
+            ]
+        );
+    }
+
+    #[test]
+    fn connections_opened_here_are_named_by_their_local_ports() {
+        let mut engine = open(&[]);
+        for (port, granted) in [(40_001, false), (40_002, true), (40_003, false)] {
+            testing::ingest(&mut engine, &testing::opened(port, 9092, granted));
+        }
+        testing::ingest(&mut engine, &testing::opened(40_004, 9093, false));
+        let groups = groups(engine.flows(), |_| Some(String::new()));
+        assert_eq!(groups.len(), 2);
+        assert_eq!(
+            groups[0].commands,
+            [
+                "ss -tKn 'src 10.9.0.1 and dport = 9092 and dst 10.9.0.2 and ( sport = 40001 or sport \
+                 = 40003 )'"
             ]
         );
     }

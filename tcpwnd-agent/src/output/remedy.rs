@@ -3,20 +3,26 @@
 //! Constraint: a step is given only where a cause that was found calls for it, and a setting's
 //! present value only where it was read.
 
+mod opened;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tcpwnd_core::detect::window_scale::{
     ChangedInput, Input, LostCause, MismatchCause, Path, Verdict,
 };
-use tcpwnd_core::findings::Finding;
+use tcpwnd_core::findings::{Evidence, Finding};
 use tcpwnd_core::risk;
 
+use self::opened::Opened;
 use crate::host::settings::Settings;
 
 /// Shortest and longest listen queue that is proposed, connections; the kernel keeps its limit in
 /// 16 bits up to 5.3 (`somaxconn`, net/core/sysctl_net_core.c).
 const SHORTEST: u64 = risk::QUEUE as u64;
 const LONGEST: u64 = 65_535;
+
+/// How the step begins that the commands belong to which close connections.
+pub const RECONNECT: &str = "reconnect";
 
 /// What findings have in common, gathered as they come.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +39,7 @@ pub struct Hints {
     changed: BTreeMap<&'static str, ChangedInput>,
     /// Shift counts that a SYN proxy's rule announced and that the sockets used.
     synproxy: BTreeSet<(u8, u8)>,
+    opened: Opened,
 }
 
 /// A listen queue that was too short.
@@ -52,11 +59,14 @@ impl Hints {
         if !damaged {
             return;
         }
-        self.by_cookie |= finding.path == Path::Cookie;
         self.netns.insert(finding.flow.netns());
+        let evidence = match &finding.evidence {
+            Evidence::Accepted(evidence) => evidence,
+            Evidence::Opened(evidence) => return self.opened.add(finding.verdict, evidence),
+        };
+        self.by_cookie |= finding.path == Path::Cookie;
         match finding.verdict {
             Verdict::Mismatch(cause) => {
-                let evidence = &finding.evidence;
                 let inputs = [evidence.inputs, evidence.cookie_inputs];
                 let locked = inputs.iter().flatten().any(|inputs| inputs.rcvbuf_locked);
                 self.rcvbuf_locked |= locked;
@@ -93,7 +103,8 @@ impl Hints {
 /// The steps; none where nothing is damaged. `queue` is of the listener that sent most cookies.
 #[must_use]
 pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<String> {
-    if hints.mismatch.is_empty() && hints.lost.is_empty() {
+    let accepted = !hints.mismatch.is_empty() || !hints.lost.is_empty();
+    if !accepted && hints.opened.is_empty() {
         return Vec::new();
     }
     // Settings of another namespace than the listener's say nothing about it.
@@ -101,11 +112,18 @@ pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<St
         .netns
         .is_some_and(|own| hints.netns.iter().all(|netns| *netns == own));
     let settings = if here { *settings } else { Settings::default() };
-    let mut steps = vec![
-        "reconnect the damaged clients: closing the connection heals it (restarting the server can \
+    if !accepted {
+        let mut steps = hints.opened.steps(&settings);
+        steps.push(format!(
+            "{RECONNECT} what was opened here, once that is done: a connection keeps \
+             for life what its handshake agreed on"
+        ));
+        return steps;
+    }
+    let mut steps = vec![format!(
+        "{RECONNECT} the damaged clients: closing the connection heals it (restarting the server can \
          bring on the same flood again)"
-            .to_owned(),
-    ];
+    )];
     if hints.by_cookie {
         steps.push(longer_queue(&settings, queue));
         steps.extend(no_cookies(&settings));
@@ -122,6 +140,10 @@ pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<St
     steps.extend(of_synproxy(hints));
     steps.extend(of_changes(hints));
     steps.extend(of_ends(hints, &settings));
+    steps.extend(hints.opened.steps(&settings));
+    // Both ends may have asked for the same.
+    let mut said = BTreeSet::new();
+    steps.retain(|step| said.insert(step.clone()));
     steps
 }
 

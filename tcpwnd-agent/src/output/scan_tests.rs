@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing;
+use tcpwnd_core::Role;
 
 fn scan() -> Scan {
     testing::scan(&[(40_001, 1), (40_002, 7), (40_003, 1), (40_004, 1)])
@@ -19,6 +20,7 @@ fn a_table_names_the_suspects_and_what_was_not_seen() {
     let style = Style {
         wide: false,
         colour: false,
+        roles: false,
     };
     table(&mut out, style, &scan, &totals(&scan)).unwrap();
     assert_eq!(
@@ -82,13 +84,17 @@ fn what_was_confirmed_comes_with_the_commands_that_close_it() {
         suspects: 1,
         records_lost: 2,
     };
-    let flows = scan.suspects.iter().map(|suspect| suspect.flow);
+    let flows = scan
+        .suspects
+        .iter()
+        .map(|suspect| (suspect.flow, Role::Server));
     let reconnect = crate::output::reconnect::of(flows, |_| Some(String::new()));
     totals.confirmed(&scan, watched, reconnect);
     let mut out = Vec::new();
     let style = Style {
         wide: false,
         colour: false,
+        roles: false,
     };
     table(&mut out, style, &scan, &totals).unwrap();
     assert_eq!(

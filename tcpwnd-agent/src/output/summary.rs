@@ -157,6 +157,9 @@ impl Summary {
         if busiest.len() > LISTED {
             line(format!("and {} listeners more", busiest.len() - LISTED));
         }
+        for text in opened(books) {
+            line(text);
+        }
         if hints.watched > 0 {
             line(format!(
                 "windows: seen on the wire of {} of {} damaged connections",
@@ -172,7 +175,7 @@ impl Summary {
         }
         for (number, step) in self.remedy.iter().enumerate() {
             line(format!("  {}. {step}", number + 1));
-            if number == 0 {
+            if step.starts_with(remedy::RECONNECT) {
                 self.commands().into_iter().for_each(&mut line);
             }
         }
@@ -259,6 +262,25 @@ impl Summary {
             parts.join(", ")
         )
     }
+}
+
+/// What was opened here, by the port that it leads to, the busiest first.
+fn opened(books: &Books) -> Vec<String> {
+    let mut ports: Vec<_> = books.remote_ports().collect();
+    ports.sort_by_key(|(port, counts)| (Reverse(counts.handshakes()), *port));
+    let listed = ports.iter().take(LISTED).map(|(port, counts)| {
+        let damaged = counts.mismatches() + counts.scales_lost();
+        format!(
+            "opened to :{port}: {} connections, {} of them damaged",
+            grouped(counts.handshakes()),
+            grouped(damaged)
+        )
+    });
+    let mut lines: Vec<_> = listed.collect();
+    if ports.len() > LISTED {
+        lines.push(format!("and to {} ports more", ports.len() - LISTED));
+    }
+    lines
 }
 
 impl Probe {

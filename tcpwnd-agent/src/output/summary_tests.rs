@@ -198,3 +198,42 @@ listener [::]:9092 in namespace 7: backlog limit 50, 1 of 11 SYN+ACKs were cooki
 ";
     assert!(text.ends_with(expected), "{text}");
 }
+
+#[test]
+fn connections_opened_here_are_summed_up_by_the_port_they_lead_to() {
+    let mut engine = testing::engine();
+    let mut hints = Hints::default();
+    for (port, granted) in [(40_001, true), (40_002, false), (40_003, false)] {
+        let record = testing::opened(port, 9092, granted);
+        hints.add(&testing::finding(&mut engine, &record));
+    }
+    let kernel = KernelTotals {
+        handshakes: 3,
+        sent: 3,
+        lost: 0,
+    };
+    let totals = engine.books().totals(kernel);
+    let mut summary = Summary::new(
+        totals,
+        &[],
+        &Directory::default(),
+        Vec::new(),
+        &CountersSnapshot::of(&[]),
+    );
+    let reconnect = reconnect::groups(engine.flows(), |_| Some(String::new()));
+    summary.advise(&hints, &Settings::default(), reconnect);
+    let text = summary.text(engine.books(), Duration::from_secs(5), &hints, &[]);
+    let expected = "
+damaged connections: 2 without window scaling
+3 handshakes in 5s: 1 ok, 2 scale_lost (peer_did_not_grant 2)
+opened to :9092: 3 connections, 2 of them damaged
+what to do, in this order:
+  1. some servers granted neither window scale nor timestamps nor SACK, as a SYN cookie does without timestamps: net.ipv4.tcp_timestamps=1 on both ends, a longer listen queue on those servers, and nothing in between that strips options
+  2. reconnect what was opened here, once that is done: a connection keeps for life what its handshake agreed on
+     2 open with 10.9.0.2, closed by
+       ss -tKn 'src 10.9.0.1 and dport = 9092 and dst 10.9.0.2 and ( sport = 40002 or sport = 40003 )'
+";
+    assert_eq!(text, expected);
+    let json = serde_json::to_value(&summary).unwrap();
+    assert_eq!(json["roles"], serde_json::json!({"client": 3, "server": 0}));
+}

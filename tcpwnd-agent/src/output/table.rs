@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::tz::TimeZone;
-use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
+use tcpwnd_core::findings::{ClosedFlow, Evidence, Finding, WindowSeen};
+use tcpwnd_core::{LostCause, Verdict};
 
 use crate::commands::session::Sink;
 use crate::host::clock;
@@ -26,6 +27,8 @@ pub struct Row<'a> {
     pub local: SocketAddr,
     /// The peer's end.
     pub remote: SocketAddr,
+    /// Which end this host is.
+    pub role: &'a str,
     /// How the connection came about.
     pub path: &'a str,
     /// Shift count that was announced; `None` without the option or without evidence.
@@ -40,6 +43,8 @@ pub struct Row<'a> {
     pub verdict: &'a str,
     /// Its cause; empty for none.
     pub cause: &'a str,
+    /// What is to be said of the cause; empty for nothing.
+    pub note: &'a str,
     /// How many times too small the peer's window looks to this host, where that is not 1.
     pub send_factor: Option<f64>,
 }
@@ -51,6 +56,8 @@ pub struct Style {
     pub wide: bool,
     /// Verdicts are coloured.
     pub colour: bool,
+    /// There is a column for the role, as more than one is looked at or not the usual one.
+    pub roles: bool,
 }
 
 impl Style {
@@ -65,12 +72,13 @@ impl Style {
     pub fn header(self) -> String {
         let w = self.addr_width();
         format!(
-            "{:<8} {:<w$} {:>5} {:<w$} {:>5} {:<9} {:>3} {:>4} {:>7} {:>10} {:<10} CAUSE",
+            "{:<8} {:<w$} {:>5} {:<w$} {:>5} {}{:<9} {:>3} {:>4} {:>7} {:>10} {:<10} CAUSE",
             "TIME",
             "LADDR",
             "LPORT",
             "RADDR",
             "RPORT",
+            self.role("ROLE"),
             "PATH",
             "ADV",
             "USED",
@@ -78,6 +86,15 @@ impl Style {
             "PEER_WND",
             "VERDICT",
         )
+    }
+
+    /// The column of the role with what stands before the next one, or nothing.
+    fn role(self, text: &str) -> String {
+        if self.roles {
+            format!("{text:<6} ")
+        } else {
+            String::new()
+        }
     }
 
     /// A line, without its end.
@@ -94,18 +111,20 @@ impl Style {
             .send_factor
             .map(|factor| format!(" (peer's window: {})", Factor(factor)));
         let line = format!(
-            "{:<8} {:<w$} {:>5} {:<w$} {:>5} {:<9} {:>3} {:>4} {:>7} {:>10} {verdict} {}{}",
+            "{:<8} {:<w$} {:>5} {:<w$} {:>5} {}{:<9} {:>3} {:>4} {:>7} {:>10} {verdict} {}{}{}",
             row.time,
             address(row.local.ip(), w),
             row.local.port(),
             address(row.remote.ip(), w),
             row.remote.port(),
+            self.role(row.role),
             row.path,
             dash(row.advertised),
             dash(row.used),
             dash(row.factor.map(Factor)),
             dash(row.peer_window),
             row.cause,
+            row.note,
             send.unwrap_or_default(),
         );
         line.trim_end().to_owned()
@@ -177,7 +196,9 @@ impl<'a> Row<'a> {
             time,
             local: finding.flow.local(),
             remote: finding.flow.remote(),
+            role: finding.role.name(),
             path: finding.path.name(),
+            note: note(finding),
             advertised: receive.and_then(|receive| receive.advertised),
             used: receive.and_then(|receive| receive.used),
             factor: receive.map(|receive| receive.factor),
@@ -212,6 +233,23 @@ impl fmt::Display for Factor {
     }
 }
 
+/// What else the SYN+ACK of a server did not grant: of a SYN cookie without timestamps, nothing.
+fn note(finding: &Finding) -> &'static str {
+    let (Verdict::ScaleLost(LostCause::PeerDidNotGrant), Evidence::Opened(evidence)) =
+        (finding.verdict, &finding.evidence)
+    else {
+        return "";
+    };
+    let timestamps = evidence.synack.is_some_and(|synack| synack.timestamps);
+    if evidence.is_bare() {
+        ", nor timestamps nor SACK"
+    } else if !timestamps && evidence.tcp_timestamps.established != 0 {
+        ", nor timestamps"
+    } else {
+        ""
+    }
+}
+
 /// A value, or a dash where it is not known.
 pub fn dash(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -234,6 +272,7 @@ mod tests {
     const PLAIN: Style = Style {
         wide: false,
         colour: false,
+        roles: false,
     };
 
     fn row() -> Row<'static> {
@@ -241,6 +280,7 @@ mod tests {
             time: "12:00:01".to_owned(),
             local: "10.9.0.1:9092".parse().unwrap(),
             remote: "10.9.0.2:40000".parse().unwrap(),
+            role: "server",
             path: "cookie",
             advertised: Some(1),
             used: Some(7),
@@ -248,6 +288,7 @@ mod tests {
             peer_window: Some(1024),
             verdict: "mismatch",
             cause: "cookie_ignored_rcvbuf",
+            note: "",
             send_factor: None,
         }
     }
@@ -258,6 +299,33 @@ mod tests {
         let expected = "\
 TIME     LADDR           LPORT RADDR           RPORT PATH      ADV USED  FACTOR   PEER_WND VERDICT    CAUSE
 12:00:01 10.9.0.1         9092 10.9.0.2        40000 cookie      1    7      64       1024 mismatch   cookie_ignored_rcvbuf";
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn there_is_a_column_for_the_role_where_it_is_asked_for() {
+        let style = Style {
+            roles: true,
+            ..PLAIN
+        };
+        let row = Row {
+            local: "10.9.0.2:40000".parse().unwrap(),
+            remote: "10.9.0.1:9092".parse().unwrap(),
+            role: "client",
+            path: "normal",
+            advertised: Some(7),
+            used: None,
+            factor: Some(1.0),
+            peer_window: Some(64_240),
+            verdict: "scale_lost",
+            cause: "peer_did_not_grant",
+            note: ", nor timestamps nor SACK",
+            ..row()
+        };
+        let lines = [style.header(), style.row(&row)].join("\n");
+        let expected = "\
+TIME     LADDR           LPORT RADDR           RPORT ROLE   PATH      ADV USED  FACTOR   PEER_WND VERDICT    CAUSE
+12:00:01 10.9.0.2        40000 10.9.0.1         9092 client normal      7    -       1      64240 scale_lost peer_did_not_grant, nor timestamps nor SACK";
         assert_eq!(lines, expected);
     }
 

@@ -143,8 +143,10 @@ impl Attached {
             btf: btf.as_ref().map_err(String::as_str),
             host: &self.host,
         };
+        let roles = settings.config.roles;
+        let needed = |hook: &&Hook| table::is_needed(hook, roles);
         let synproxy = presence(SYNPROXY_MARK) == Presence::Present;
-        for hook in &SYNPROXY {
+        for hook in SYNPROXY.iter().filter(needed) {
             let ways = candidates(hook, settings.mechanism, &presence);
             let carried = match synproxy {
                 true => Carried::load(hook, ways, &mut shop).map_err(|error| error.to_string()),
@@ -156,7 +158,7 @@ impl Attached {
                 Err(reason) => self.absent.push(absent(hook, &reason)),
             }
         }
-        for hook in &HOOKS {
+        for hook in HOOKS.iter().filter(needed) {
             let ways = candidates(hook, settings.mechanism, &presence);
             match hook.dispensable {
                 Some(reason) if ways.is_empty() => self.absent.push(absent(hook, reason)),

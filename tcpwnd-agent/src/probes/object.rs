@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
-use tcpwnd_common::{Config, FieldTable, LISTENER_SLOTS};
+use tcpwnd_common::{Config, FieldTable, LISTENER_SLOTS, ROLE_CLIENT, ROLE_SERVER};
 
 use super::mapped::{Counters, Listeners};
 use super::{AttachError, Settings};
@@ -56,9 +56,13 @@ pub fn load(
 ) -> Result<Loaded, AttachError> {
     let cpus = nr_cpus().map_err(|(path, error)| AttachError::Cpus { path, error })?;
     let at_least = u32::try_from(cpus * ENTRIES_PER_CPU).unwrap_or(u32::MAX);
-    let handshakes = settings.handshakes.max(at_least);
+    // Memory is taken for all entries at once: none for what is not looked at.
+    let entries = |role| match settings.config.roles & role {
+        0 => at_least,
+        _ => settings.handshakes.max(at_least),
+    };
     // A map has at least one entry.
-    let proxied = if synproxy { handshakes } else { 1 };
+    let proxied = if synproxy { entries(ROLE_SERVER) } else { 1 };
     let fields = Constant(fields);
     let config = Constant(settings.config);
     // The kernel passed the SYN from 5.10 on, and dropped __cookie_v4_check's MSS in 6.8.
@@ -75,8 +79,9 @@ pub fn load(
         .override_global("CHECK_REQ_ARGS", &check_args, true)
         .override_global("BPF_REQUESTS", &bpf_requests, true)
         .map_max_entries("EVENTS", settings.ring_bytes)
-        .map_max_entries("HANDSHAKES", handshakes)
+        .map_max_entries("HANDSHAKES", entries(ROLE_SERVER))
         .map_max_entries("PROXIED", proxied)
+        .map_max_entries("CONNECTS", entries(ROLE_CLIENT))
         .map_max_entries("NOTED_CHANGES", at_least)
         .map_max_entries("COUNTERS", u32::try_from(cpus).unwrap_or(u32::MAX))
         .load(OBJECT)

@@ -4,7 +4,7 @@
 //! connection whose end is seen has its beginning seen too; the change of state last, since that
 //! is the moment from which connections are counted.
 
-use tcpwnd_common::Probe;
+use tcpwnd_common::{Probe, ROLE_SERVER};
 
 /// One hook.
 #[derive(Debug)]
@@ -156,6 +156,12 @@ pub static WINDOW: Hook = Hook {
     dispensable: Some("windows cannot be confirmed"),
 };
 
+/// Whether a hook has anything to do for these roles (`Config::roles`): what a host opens is seen in
+/// two places, all others are about what it accepts.
+pub fn is_needed(hook: &Hook, roles: u32) -> bool {
+    roles & ROLE_SERVER != 0 || matches!(hook.probe, Probe::RcvStateProcess | Probe::SetState)
+}
+
 /// Every function that a hook may go to.
 pub fn functions() -> Vec<&'static str> {
     all()
@@ -171,12 +177,26 @@ fn all() -> impl Iterator<Item = &'static Hook> {
 
 #[cfg(test)]
 mod tests {
+    use tcpwnd_common::ROLE_CLIENT;
+
     use super::*;
 
     #[test]
     fn synacks_come_first_and_changes_of_state_last() {
         assert_eq!(HOOKS[0].probe, Probe::MakeSynack);
         assert_eq!(HOOKS[HOOKS.len() - 1].probe, Probe::SetState);
+    }
+
+    #[test]
+    fn connecting_side_needs_two_hooks_and_the_other_needs_all() {
+        let needed = |roles| HOOKS.iter().filter(move |hook| is_needed(hook, roles));
+        let of_clients: Vec<_> = needed(ROLE_CLIENT).map(|hook| hook.probe).collect();
+        assert_eq!(of_clients, [Probe::RcvStateProcess, Probe::SetState]);
+        assert_eq!(needed(ROLE_SERVER).count(), HOOKS.len());
+        assert_eq!(needed(ROLE_SERVER | ROLE_CLIENT).count(), HOOKS.len());
+        // A SYN proxy on this host stands before its servers.
+        assert!(!SYNPROXY.iter().any(|hook| is_needed(hook, ROLE_CLIENT)));
+        assert!(SYNPROXY.iter().all(|hook| is_needed(hook, ROLE_SERVER)));
     }
 
     #[test]

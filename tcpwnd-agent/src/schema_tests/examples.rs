@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Map, Value};
 use tcpwnd_common::{
-    ClosedRecord, HandshakeRecord, Header, Kind, TcpOptions, WindowRecord, child_flags,
+    ClosedRecord, Header, Kind, TcpOptions, WindowRecord, child_flags, connect_flags,
     handshake_flags, synack_flags,
 };
 use tcpwnd_core::books::KernelTotals;
@@ -44,10 +44,29 @@ impl Lines {
         Log::new(&mut self.log).handshake(finding).unwrap();
     }
 
-    fn record(&mut self, record: &HandshakeRecord) -> Finding {
+    fn record<T: Copy>(&mut self, record: &T) -> Finding {
         let finding = testing::finding(&mut self.engine, record);
         self.handshake(&finding);
         finding
+    }
+
+    /// Connections that this host opened, with what can be known of them and without.
+    fn opened(&mut self) {
+        self.record(&testing::opened(40_001, 9092, true));
+        let mut refused = testing::opened(40_002, 9092, false);
+        // Timestamps and no MSS; the SYN carried no window scale.
+        options(
+            &mut refused.connect.options,
+            &[8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 0],
+        );
+        refused.connect.rcv_wscale = 0;
+        refused.connect.begun_window_scaling = 0;
+        self.record(&refused);
+        let mut unanswered = testing::opened(40_003, 9092, true);
+        unanswered.connect.flags = connect_flags::BEGUN;
+        self.record(&unanswered);
+        unanswered.connect.flags = 0;
+        self.record(&unanswered);
     }
 
     fn end(&mut self, record: &ClosedRecord) {
@@ -151,6 +170,7 @@ pub fn printed() -> (Vec<Value>, String) {
     unscaled.child.flags &= !child_flags::WSCALE_OK;
     unscaled.child.snd_wscale = 0;
     lines.record(&unscaled);
+    lines.opened();
     let mut unknown = testing::handshake(9092, 6, 7, 7);
     unknown.record_found = 0;
     unknown.child.srtt_us8 = 0;
@@ -184,7 +204,11 @@ pub fn printed() -> (Vec<Value>, String) {
     testing::finding(&mut lines.engine, &open);
 
     let mut held_back = HeldBack::new(1);
-    for sort in [Sort::handshake(9092, finding.verdict), Sort::closed(9092)] {
+    for sort in [
+        Sort::handshake(9092, finding.verdict),
+        Sort::closed(9092),
+        Sort::closed(9092).opened(),
+    ] {
         held_back.admits(0, sort);
         held_back.admits(0, sort);
     }

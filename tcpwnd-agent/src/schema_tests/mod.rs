@@ -176,6 +176,7 @@ fn columns_log_keys_and_metrics_are_mapped_to_fields() {
     let style = Style {
         wide: false,
         colour: false,
+        roles: true,
     };
     let columns: BTreeSet<_> = style
         .header()

@@ -10,7 +10,8 @@ mod tests;
 
 use core::mem::size_of;
 use tcpwnd_common::{
-    ABI_VERSION, ClosedRecord, HandshakeRecord, Header, Kind, Outcome, ProgressRecord, WindowRecord,
+    ABI_VERSION, ClosedRecord, ConnectRecord, HandshakeRecord, Header, Kind, Outcome,
+    ProgressRecord, TcpOptions, WindowRecord,
 };
 use thiserror::Error;
 
@@ -19,6 +20,8 @@ use thiserror::Error;
 pub enum Record {
     /// A connection left SYN_RECV, and where it went.
     Handshake(Box<HandshakeRecord>, Outcome),
+    /// A connection that this host opened was established.
+    Connect(Box<ConnectRecord>),
     /// A damaged connection ended.
     Closed(ClosedRecord),
     /// A connection under watch announced a window.
@@ -61,14 +64,16 @@ pub enum DecodeError {
         expected: usize,
     },
     /// A connection cannot have gone where the record says.
-    #[error("handshake record has unknown outcome {found}")]
+    #[error("record has unknown outcome {found}")]
     Outcome {
         /// Number of the outcome.
         found: u8,
     },
     /// A header cannot have so many bytes of options.
-    #[error("handshake record has {found} bytes of options in its {segment}")]
+    #[error("record has {found} bytes of options in its {segment}")]
     Options {
+        /// What it claims to be.
+        kind: Kind,
         /// Segment whose options they are.
         segment: &'static str,
         /// Bytes that they claim.
@@ -82,8 +87,8 @@ impl DecodeError {
     pub fn kind(&self) -> Option<Kind> {
         match self {
             Self::Header { .. } | Self::Version { .. } | Self::Kind { .. } => None,
-            Self::Length { kind, .. } => Some(*kind),
-            Self::Outcome { .. } | Self::Options { .. } => Some(Kind::Handshake),
+            Self::Length { kind, .. } | Self::Options { kind, .. } => Some(*kind),
+            Self::Outcome { .. } => Some(Kind::Handshake),
         }
     }
 }
@@ -110,6 +115,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         Kind::Closed => size_of::<ClosedRecord>(),
         Kind::Window => size_of::<WindowRecord>(),
         Kind::Progress => size_of::<ProgressRecord>(),
+        Kind::Connect => size_of::<ConnectRecord>(),
     };
     if found != expected || header.len as usize != expected {
         return Err(DecodeError::Length {
@@ -124,6 +130,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         Kind::Closed => Ok(Record::Closed(read::closed(&mut &*bytes))),
         Kind::Window => Ok(Record::Window(read::window(&mut &*bytes))),
         Kind::Progress => Ok(Record::Progress(read::progress(&mut &*bytes))),
+        Kind::Connect => connect(bytes),
     }
 }
 
@@ -140,12 +147,25 @@ fn handshake(bytes: &[u8]) -> Result<Record, DecodeError> {
         ("ACK", &handshake.ack.options),
         ("SYN proxy's SYN+ACK", &record.proxy.options),
     ] {
-        if usize::from(options.len) > options.bytes.len() {
-            return Err(DecodeError::Options {
-                segment,
-                found: options.len,
-            });
-        }
+        fits(Kind::Handshake, segment, options)?;
     }
     Ok(Record::Handshake(record, outcome))
+}
+
+/// `bytes` has the length of a connect record.
+fn connect(bytes: &[u8]) -> Result<Record, DecodeError> {
+    let record = Box::new(read::connect_record(&mut &*bytes));
+    fits(Kind::Connect, "SYN+ACK", &record.connect.options)?;
+    Ok(Record::Connect(record))
+}
+
+fn fits(kind: Kind, segment: &'static str, options: &TcpOptions) -> Result<(), DecodeError> {
+    if usize::from(options.len) > options.bytes.len() {
+        return Err(DecodeError::Options {
+            kind,
+            segment,
+            found: options.len,
+        });
+    }
+    Ok(())
 }

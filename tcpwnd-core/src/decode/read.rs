@@ -4,8 +4,8 @@
 
 use bytes::Buf;
 use tcpwnd_common::{
-    Ack, Child, ClosedRecord, FlowKey, Handshake, HandshakeRecord, Header, Inputs, ProgressRecord,
-    ProxySynAck, SynAck, TcpOptions, WindowRecord,
+    Ack, Child, ClosedRecord, Connect, ConnectRecord, FlowKey, Handshake, HandshakeRecord, Header,
+    Inputs, ProgressRecord, ProxySynAck, SynAck, TcpOptions, WindowRecord,
 };
 
 pub(super) fn header(buf: &mut impl Buf) -> Header {
@@ -28,6 +28,16 @@ pub(super) fn handshake_record(buf: &mut impl Buf) -> HandshakeRecord {
     }
 }
 
+pub(super) fn connect_record(buf: &mut impl Buf) -> ConnectRecord {
+    ConnectRecord {
+        header: header(buf),
+        flow: flow(buf),
+        child: child(buf),
+        rcv_nxt: buf.get_u32_ne(),
+        connect: connect(buf),
+    }
+}
+
 pub(super) fn closed(buf: &mut impl Buf) -> ClosedRecord {
     ClosedRecord {
         header: header(buf),
@@ -35,6 +45,8 @@ pub(super) fn closed(buf: &mut impl Buf) -> ClosedRecord {
         srtt_us8: buf.get_u32_ne(),
         bytes_received: buf.get_u64_ne(),
         established_ktime_ns: buf.get_u64_ne(),
+        role: buf.get_u32_ne(),
+        reserved: buf.get_u32_ne(),
     }
 }
 
@@ -103,6 +115,22 @@ fn child(buf: &mut impl Buf) -> Child {
         sysctl_window_scaling: buf.get_u8(),
         sysctl_timestamps: buf.get_u8(),
         reserved: array(buf),
+    }
+}
+
+fn connect(buf: &mut impl Buf) -> Connect {
+    Connect {
+        begun_ktime_ns: buf.get_u64_ne(),
+        seq: buf.get_u32_ne(),
+        acknowledged: buf.get_u32_ne(),
+        window_clamp: buf.get_u32_ne(),
+        rcv_wscale: buf.get_u8(),
+        tcp_flags: buf.get_u8(),
+        begun_window_scaling: buf.get_u8(),
+        begun_timestamps: buf.get_u8(),
+        flags: buf.get_u8(),
+        reserved: array(buf),
+        options: options(buf),
     }
 }
 

@@ -1,9 +1,10 @@
 use super::*;
 use crate::fixture::{
-    PROXY_ISN, Plain, Random, bytes_of, closed, cookie, from_bytes, healthy, proxied, window,
+    PROXY_ISN, Plain, Random, bytes_of, closed, cookie, from_bytes, healthy, opened, proxied,
+    window,
 };
 use core::mem::offset_of;
-use tcpwnd_common::{Ack, Child, Handshake, ProxySynAck, SynAck, TcpOptions};
+use tcpwnd_common::{Ack, Child, Connect, Handshake, ProxySynAck, SynAck, TcpOptions};
 
 /// Where the length of an option area stands in a handshake record.
 fn option_lengths() -> [usize; 5] {
@@ -40,7 +41,15 @@ fn random<T: Plain>(random: &mut Random, kind: Kind) -> Vec<u8> {
             bytes[at] %= 41;
         }
     }
+    if kind == Kind::Connect {
+        bytes[connect_options_at()] %= 41;
+    }
     bytes
+}
+
+/// Where the length of the option area stands in a connect record.
+fn connect_options_at() -> usize {
+    offset_of!(ConnectRecord, connect) + offset_of!(Connect, options) + offset_of!(TcpOptions, len)
 }
 
 /// Every field at once: what is decoded equals what the memory of the record says. Two fields
@@ -56,6 +65,10 @@ fn decoded_fields_equal_the_memory_of_the_record() {
         };
         assert_eq!(*record, expected);
         assert_eq!(outcome as u8, expected.child.outcome);
+
+        let bytes = random::<ConnectRecord>(&mut numbers, Kind::Connect);
+        let expected = Record::Connect(Box::new(from_bytes(&bytes)));
+        assert_eq!(decode(&bytes), Ok(expected));
 
         let bytes = random::<ClosedRecord>(&mut numbers, Kind::Closed);
         assert_eq!(decode(&bytes), Ok(Record::Closed(from_bytes(&bytes))));
@@ -139,7 +152,7 @@ fn another_version_kind_or_outcome_is_an_error() {
         })
     );
 
-    for kind in [0, 5, u16::MAX] {
+    for kind in [0, 6, u16::MAX] {
         let mut record = healthy();
         record.header.kind = kind;
         assert_eq!(
@@ -170,6 +183,12 @@ fn more_options_than_a_header_has_are_an_error() {
             Err(DecodeError::Options { found: 41, .. })
         ));
     }
+    let mut bytes = bytes_of(&opened());
+    bytes[connect_options_at()] = 41;
+    assert_eq!(
+        decode(&bytes).unwrap_err().to_string(),
+        "record has 41 bytes of options in its SYN+ACK"
+    );
 }
 
 #[test]

@@ -8,15 +8,20 @@ mod tests;
 use crate::books::Books;
 use crate::decode::{self, DecodeError, Record};
 use crate::detect::window_scale::{
-    self, Context, Direction, RmemMax, RmemMaxHistory, Verdict, on_wire, peer_window, srtt_us,
+    self, Context, Direction, Judgement, RmemMax, RmemMaxHistory, Role, Verdict, on_wire,
+    peer_window, srtt_us,
 };
 use crate::findings::{
-    ClosedFlow, Evidence, Finding, Impact, Listener, Outcome, Receive, Send, WindowSeen,
+    AcceptedEvidence, ClosedFlow, Evidence, Finding, Impact, Listener, OpenedEvidence, Outcome,
+    Receive, Send, WindowSeen,
 };
 use crate::flow::Flow;
 use crate::flows::OpenFlows;
 use std::fmt;
-use tcpwnd_common::{ClosedRecord, HandshakeRecord, WindowRecord, child_flags};
+use tcpwnd_common::{
+    Child, ClosedRecord, ConnectRecord, FlowKey, HandshakeRecord, ROLE_CLIENT, WindowRecord,
+    child_flags,
+};
 
 /// Settings of an [`Engine`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +122,7 @@ impl Engine {
         let record = decode::decode(bytes).inspect_err(|error| self.books.undecodable(error))?;
         Ok(match record {
             Record::Handshake(record, outcome) => self.handshake(&record, outcome.into()),
+            Record::Connect(record) => self.connect(&record),
             Record::Closed(record) => self.closed(&record),
             Record::Window(record) => self.window(&record),
             // Made for `scan`, which has no engine.
@@ -148,8 +154,19 @@ impl Engine {
             self.note_rmem_max();
             finding = describe(record, outcome, &self.context);
         }
-        self.books
-            .handshake(record.flow.local_port, finding.verdict, finding.path);
+        self.keep(finding)
+    }
+
+    fn connect(&mut self, record: &ConnectRecord) -> Observation {
+        if !(self.filter)(&Flow(record.flow)) {
+            self.books.filtered_out();
+            return Observation::FilteredOut;
+        }
+        self.keep(describe_opened(record, &self.context))
+    }
+
+    fn keep(&mut self, finding: Finding) -> Observation {
+        self.books.handshake(&finding);
         self.flows.opened(&finding);
         Observation::Handshake(Box::new(finding))
     }
@@ -166,6 +183,11 @@ impl Engine {
             .saturating_sub(record.established_ktime_ns);
         Observation::Closed(ClosedFlow {
             ktime_ns: record.header.ktime_ns,
+            role: if record.role == ROLE_CLIENT {
+                Role::Client
+            } else {
+                Role::Server
+            },
             flow,
             bytes_received: record.bytes_received,
             srtt_us: srtt_us(record.srtt_us8),
@@ -205,26 +227,67 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Judges a record and describes it.
+/// Judges a connection that this host accepted, and describes it.
 fn describe(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Finding {
+    let at = (record.header.ktime_ns, record.flow);
     let judgement = window_scale::judge(record, context);
+    let evidence = Evidence::Accepted(AcceptedEvidence::of(record));
+    finding(
+        Role::Server,
+        at,
+        outcome,
+        &record.child,
+        &judgement,
+        Listener::of(record),
+        evidence,
+    )
+}
+
+/// Judges a connection that this host opened, and describes it.
+fn describe_opened(record: &ConnectRecord, context: &Context) -> Finding {
+    let at = (record.header.ktime_ns, record.flow);
+    let judgement = window_scale::judge_opened(record, context);
+    let evidence = Evidence::Opened(OpenedEvidence::of(record));
+    let established = Outcome::Established;
+    finding(
+        Role::Client,
+        at,
+        established,
+        &record.child,
+        &judgement,
+        // Nobody listens for what this host opens.
+        Listener::default(),
+        evidence,
+    )
+}
+
+fn finding(
+    role: Role,
+    (ktime_ns, flow): (u64, FlowKey),
+    outcome: Outcome,
+    child: &Child,
+    judgement: &Judgement,
+    listener: Listener,
+    evidence: Evidence,
+) -> Finding {
     let impact = judgement.impact;
     Finding {
-        ktime_ns: record.header.ktime_ns,
-        tracked: record.child.flags & child_flags::TRACKED != 0,
-        watched: record.child.flags & child_flags::WATCHED != 0,
+        ktime_ns,
+        tracked: child.flags & child_flags::TRACKED != 0,
+        watched: child.flags & child_flags::WATCHED != 0,
         verdict: judgement.verdict,
+        role,
         path: judgement.path,
         outcome,
-        flow: Flow(record.flow),
-        listener: Listener::of(record),
+        flow: Flow(flow),
+        listener,
         receive: judgement.receive.map(|direction| Receive {
             advertised: direction.announced,
             used: direction.used,
             factor: direction.factor(),
             damage: direction.damage(),
             peer_window_bytes: impact.peer_window_bytes.unwrap_or(0),
-            socket_window_bytes: record.child.rcv_wnd,
+            socket_window_bytes: child.rcv_wnd,
         }),
         send: judgement.send.map(|direction: Direction| Send {
             offered: direction.announced,
@@ -242,6 +305,6 @@ fn describe(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Fi
             .iter()
             .map(|at| (at.input.name(), *at))
             .collect(),
-        evidence: Evidence::of(record),
+        evidence,
     }
 }

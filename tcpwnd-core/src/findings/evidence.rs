@@ -1,4 +1,4 @@
-//! What a verdict rests on, as it is shown.
+//! What the verdict about a connection that this host accepted rests on, as it is shown.
 
 use crate::detect::window_scale::{self, Paired};
 use serde::Serialize;
@@ -11,7 +11,7 @@ const RCVBUF_LOCK: u8 = 2;
 
 /// Everything that was read of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Evidence {
+pub struct AcceptedEvidence {
     /// The first SYN+ACK of this sequence number.
     pub synack: Option<SynAckEvidence>,
     /// The last one that differed from it.
@@ -98,7 +98,7 @@ pub struct AckEvidence {
     pub tsecr: Option<u32>,
 }
 
-/// The socket as it left SYN_RECV.
+/// The socket as it left SYN_RECV, or SYN_SENT.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ChildEvidence {
     /// It scales windows.
@@ -151,7 +151,7 @@ pub struct AcceptQueue {
     pub limit: u32,
 }
 
-impl Evidence {
+impl AcceptedEvidence {
     /// Reads a record. Where none of it is of this connection, what it holds is shown all the
     /// same: that is what made it stale.
     #[must_use]
@@ -234,7 +234,7 @@ fn syn(raw: &TcpOptions, ack: u32) -> Option<SynEvidence> {
     })
 }
 
-fn child(child: &Child) -> ChildEvidence {
+pub(super) fn child(child: &Child) -> ChildEvidence {
     ChildEvidence {
         window_scaling: child.flags & child_flags::WSCALE_OK != 0,
         rcv_wscale: child.rcv_wscale,

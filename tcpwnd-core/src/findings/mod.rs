@@ -4,17 +4,20 @@
 
 mod evidence;
 mod listener;
+mod opened;
 mod place;
 #[cfg(test)]
 mod tests;
 
 pub use evidence::{
-    AcceptQueue, AckEvidence, ChildEvidence, Evidence, InputsEvidence, SynAckEvidence, SynEvidence,
+    AcceptQueue, AcceptedEvidence, AckEvidence, ChildEvidence, InputsEvidence, SynAckEvidence,
+    SynEvidence,
 };
 pub use listener::{Listener, Process};
+pub use opened::{GrantEvidence, OfferEvidence, OpenedEvidence, SettingEvidence};
 pub use place::{Container, Place, Pod};
 
-use crate::detect::window_scale::{ChangedInput, Damage, Path, Verdict};
+use crate::detect::window_scale::{ChangedInput, Damage, Path, Role, Verdict};
 use crate::flow::Flow;
 use crate::label::labels;
 use serde::Serialize;
@@ -46,7 +49,7 @@ impl<'a, T: Serialize> Line<'a, T> {
 }
 
 labels! {
-    /// Where a connection went from SYN_RECV.
+    /// Where a connection went from SYN_RECV, or SYN_SENT.
     Outcome {
         /// To ESTABLISHED.
         Established = "established",
@@ -70,7 +73,7 @@ impl From<tcpwnd_common::Outcome> for Outcome {
 /// A handshake that ended, judged: kind `handshake`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// When it left SYN_RECV, nanoseconds of CLOCK_MONOTONIC.
+    /// When it left SYN_RECV or SYN_SENT, nanoseconds of CLOCK_MONOTONIC.
     #[serde(skip)]
     pub ktime_ns: u64,
     /// The kernel will report its end.
@@ -82,9 +85,11 @@ pub struct Finding {
     /// The verdict and its cause.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// Which end this host is.
+    pub role: Role,
     /// How the connection came about.
     pub path: Path,
-    /// Where it went from SYN_RECV.
+    /// Where it went from SYN_RECV or SYN_SENT.
     pub outcome: Outcome,
     /// Which connection.
     pub flow: Flow,
@@ -109,14 +114,26 @@ impl Finding {
     pub const KIND: &'static str = "handshake";
 }
 
+/// What a verdict rests on, by the role of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Evidence {
+    /// Of a connection that it accepted.
+    Accepted(AcceptedEvidence),
+    /// Of one that it opened.
+    Opened(OpenedEvidence),
+}
+
 /// This host's windows as the peer reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Receive {
-    /// Shift count in the SYN+ACK; `None` without the option.
+    /// Shift count in this host's SYN+ACK or SYN; `None` without the option, or where it is not
+    /// known of a SYN.
     pub advertised: Option<u8>,
     /// Shift count of the socket; `None` when it does not scale.
     pub used: Option<u8>,
-    /// How many times too small the peer takes the window for: 2^(used − advertised).
+    /// How many times too small the peer takes the window for: 2^(used − advertised); to a
+    /// peer that did not grant scaling nothing counts as advertised.
     pub factor: f64,
     /// What that does.
     pub damage: Damage,
@@ -129,7 +146,8 @@ pub struct Receive {
 /// The peer's windows as this host reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Send {
-    /// Shift count in the SYN; `None` without the option, or where the SYN was not seen.
+    /// Shift count in the peer's SYN or SYN+ACK; `None` without the option, or where the SYN was not
+    /// seen.
     pub offered: Option<u8>,
     /// Shift count of the socket; `None` when it does not scale.
     pub used: Option<u8>,
@@ -157,6 +175,8 @@ pub struct ClosedFlow {
     /// When, nanoseconds of CLOCK_MONOTONIC.
     #[serde(skip)]
     pub ktime_ns: u64,
+    /// Which end this host is.
+    pub role: Role,
     /// Which connection.
     pub flow: Flow,
     /// Received in all, bytes.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::{Engine, Observation, Settings};
 use crate::fixture::{
-    PROXY_ISN, PROXY_TSVAL, SINCE, bytes_of, closed, cookie, healthy, proxied, synack, window,
+    PROXY_ISN, PROXY_TSVAL, SINCE, bare, bytes_of, closed, cookie, healthy, proxied, synack, window,
 };
 use tcpwnd_common::handshake_flags;
 
@@ -36,7 +36,7 @@ fn a_mismatch_as_json() {
         handshake(&cookie(1, 7)),
         serde_json::json!({
             "schema": 1, "kind": "handshake", "time": TIME,
-            "verdict": "mismatch", "cause": "unknown",
+            "verdict": "mismatch", "cause": "unknown", "role": "server",
             "path": "cookie", "outcome": "established",
             "flow": {
                 "netns": 4_026_531_840_u32, "ifindex": 0,
@@ -241,7 +241,8 @@ fn an_end_and_a_window_as_json() {
     assert_eq!(
         line(ClosedFlow::KIND, end),
         serde_json::json!({
-            "schema": 1, "kind": "closed", "time": TIME, "flow": flow,
+            "schema": 1, "kind": "closed", "time": TIME, "role": "server",
+            "flow": flow,
             "bytes_received": 123_456, "srtt_us": 200_000, "open_seconds": 2.5
         })
     );
@@ -260,4 +261,65 @@ fn inputs_that_differ_stand_beside_the_cause() {
         })
     );
     assert!(handshake(&healthy()).get("inputs").is_none());
+}
+
+#[test]
+fn a_server_that_granted_nothing_as_json() {
+    let Ok(Observation::Handshake(finding)) = engine().ingest(&bytes_of(&bare())) else {
+        panic!();
+    };
+    assert_eq!(
+        line(Finding::KIND, &*finding),
+        serde_json::json!({
+            "schema": 1, "kind": "handshake", "time": TIME,
+            "verdict": "scale_lost", "cause": "peer_did_not_grant", "role": "client",
+            "path": "normal", "outcome": "established",
+            "flow": {
+                "netns": 4_026_531_840_u32, "ifindex": 0,
+                "local": {"addr": "10.9.0.1", "port": 40000},
+                "remote": {"addr": "10.9.0.2", "port": 9092}
+            },
+            "listener": {
+                "inode": null, "netns_name": null, "process": null, "cgroup": null,
+                "container": null, "pod": null, "unit": null
+            },
+            "receive": {
+                "advertised": 7, "used": null, "factor": 1.0, "damage": "none",
+                "peer_window_bytes": 65535, "socket_window_bytes": 65536
+            },
+            "send": {"offered": null, "used": null, "factor": 1.0, "damage": "none"},
+            "impact": {
+                "srtt_us": 200_000, "handshake_us": null, "ceiling_bytes_per_second": 327_675.0
+            },
+            "evidence": {
+                "syn": {"window_scale": 7, "window_clamp": 3_145_728},
+                "synack": {
+                    "seq": u32::MAX, "readable": true, "window_scale": null,
+                    "timestamps": false, "sack": false, "mss": 1460, "window": 502, "bare": true
+                },
+                "child": {
+                    "window_scaling": false, "rcv_wscale": 0, "snd_wscale": 0,
+                    "timestamps": false, "sack": false, "rcv_wnd": 65536,
+                    "window_clamp": 65535, "mss": 1448
+                },
+                "tcp_window_scaling": {"begun": 1, "established": 1},
+                "tcp_timestamps": {"begun": 1, "established": 1}
+            }
+        })
+    );
+}
+
+#[test]
+fn what_was_not_seen_of_an_opened_connection_is_null() {
+    let mut record = bare();
+    record.connect = tcpwnd_common::Connect::NONE;
+    let Ok(Observation::Handshake(finding)) = engine().ingest(&bytes_of(&record)) else {
+        panic!();
+    };
+    let line = line(Finding::KIND, &*finding);
+    assert_eq!(line["cause"], "no_record");
+    let evidence = &line["evidence"];
+    assert!(evidence["syn"].is_null() && evidence["synack"].is_null());
+    assert!(evidence["tcp_window_scaling"]["begun"].is_null());
+    assert!(line["receive"].is_null());
 }

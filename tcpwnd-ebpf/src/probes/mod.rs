@@ -1,6 +1,7 @@
 //! One hook a file. Each has its handler, and a program for every mechanism that can carry it.
 
 mod accept_queue;
+mod active_open;
 mod bpf_request;
 mod cookie_check;
 mod cookie_hash;

@@ -1,15 +1,16 @@
 //! `int tcp_rcv_state_process(struct sock *sk, struct sk_buff *skb)` (net/ipv4/tcp_input.c; the
 //! result became a drop reason later).
 //!
-//! Run for the ACK of every passive handshake, and for each packet of half-closed connections:
-//! everything but SYN_RECV leaves at once. A Fast Open child passes here in SYN_RECV for every
-//! packet until it is confirmed; the last one counts.
+//! Run for the ACK of every passive handshake, for the SYN+ACK of every active one, and for each
+//! packet of half-closed connections: everything but SYN_RECV and SYN_SENT leaves at once, and of
+//! these two what was not asked for. A Fast Open child passes here in SYN_RECV for every packet until
+//! it is confirmed; the last one counts.
 
-use super::states;
+use super::{active_open, states};
 use crate::counters::run;
 use crate::maps::HANDSHAKES;
 use crate::read::{Object, Result};
-use crate::{flow, options};
+use crate::{consts, flow, options};
 use aya_ebpf::macros::{fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext};
 use tcpwnd_common::{Ack, Field, FlowKey, Probe, TcpOptions};
@@ -40,12 +41,16 @@ pub fn rcv_state_process_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn entered(sk: Object, skb: Object) {
-    if let Ok(state) = sk.get::<u8>(Field::State)
-        && state as u32 == states::SYN_RECV
-    {
+    let Ok(state) = sk.get::<u8>(Field::State) else {
+        return;
+    };
+    // Without the note the verdict says that the packet was not seen; nothing to do here.
+    if consts::serves() && state as u32 == states::SYN_RECV {
         run(Probe::RcvStateProcess);
-        // Without the note the verdict says that the ACK was not seen; nothing to do here.
         let _ = note(sk, skb);
+    } else if consts::connects() && state as u32 == states::SYN_SENT {
+        run(Probe::RcvStateProcess);
+        let _ = active_open::answered(sk, skb);
     }
 }
 

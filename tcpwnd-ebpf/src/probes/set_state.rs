@@ -3,9 +3,10 @@
 //! (net/ipv4/tcp.c).
 //!
 //! A passive connection leaves SYN_RECV exactly once, whatever came before; that is when it is
-//! described and sent. A damaged one is remembered until it reaches CLOSE.
+//! described and sent. An active one leaves SYN_SENT, see `active_open`. A damaged one is remembered
+//! until it reaches CLOSE.
 
-use super::states;
+use super::{active_open, states};
 use crate::counters::{count, run};
 use crate::maps::{EVENTS, HANDSHAKES, OPEN, PROXIED, WATCH};
 use crate::read::Object;
@@ -72,9 +73,12 @@ fn stand_in(sk: Object, old: u32, new: u32) {
 /// Whether a change of state is one that the programs act on.
 #[inline(always)]
 fn matters(old: u32, new: u32) -> bool {
-    old == states::SYN_RECV
-        || new == states::CLOSE
+    if old == states::SYN_RECV {
+        return consts::serves();
+    }
+    new == states::CLOSE
         || (old == states::SYN_SENT && new == states::SYN_RECV)
+        || (consts::connects() && (old == states::SYN_SENT || new == states::SYN_SENT))
 }
 
 #[kprobe]
@@ -82,7 +86,10 @@ pub fn set_state_kprobe(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(new)) = (ctx.arg(0), ctx.arg(1)) {
         let sk = Object(sk);
         if let Ok(old) = sk.get::<u8>(Field::State) {
-            changed(sk, old as u32, new, false);
+            let old = old as u32;
+            if matters(old, new) {
+                changed(sk, old, new, false);
+            }
         }
     }
     0
@@ -98,18 +105,15 @@ fn discarded(sk: Object) -> bool {
     sk.get::<u16>(Field::LocalPort).is_ok_and(|port| port != 0)
 }
 
+/// Handles a change that [`matters`].
 #[inline(always)]
 fn changed(sk: Object, old: u32, new: u32, tracepoint: bool) {
-    if old != states::SYN_RECV {
-        if new == states::CLOSE {
-            run(Probe::SetState);
-            return closed(sk);
-        }
-        if old != states::SYN_SENT || new != states::SYN_RECV {
-            return;
-        }
-    }
     run(Probe::SetState);
+    // What was damaged was once established, so neither of these was.
+    let opening = old == states::SYN_SENT || new == states::SYN_SENT;
+    if new == states::CLOSE && old != states::SYN_RECV && !(opening && consts::connects()) {
+        return closed(sk);
+    }
     match sk.bits(Field::Protocol) {
         Ok(IPPROTO_TCP) => {}
         Ok(_) => return,
@@ -127,19 +131,27 @@ fn changed(sk: Object, old: u32, new: u32, tracepoint: bool) {
             return;
         }
         left_syn_recv(sk, &key, new);
+    } else if new == states::SYN_RECV {
+        simultaneous(sk, &key);
     } else {
-        simultaneous(&key);
+        active_open::changed(sk, &key, new);
     }
 }
 
-/// Marks a connection that both sides open actively, which reaches SYN_RECV as well.
+/// Counts a connection that both sides open actively, and marks it, since it reaches SYN_RECV as
+/// well.
 #[expect(
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be copied to the stack, which has 512 bytes"
 )]
 #[inline(always)]
-fn simultaneous(key: &FlowKey) {
+fn simultaneous(sk: Object, key: &FlowKey) {
+    active_open::forget(sk);
     if !flow::wanted(key) {
+        return;
+    }
+    count(Counter::SimultaneousOpens);
+    if !consts::serves() {
         return;
     }
     if let Some(mark) = handshake(Builder::SetState) {
@@ -159,7 +171,7 @@ fn left_syn_recv(sk: Object, key: &FlowKey, new: u32) {
         // SAFETY: see make_synack::record.
         if unsafe { (*known).flags } & handshake_flags::SIMULTANEOUS != 0 {
             let _ = HANDSHAKES.remove(key);
-            return count(Counter::SimultaneousOpens);
+            return;
         }
     }
     let outcome = match new {
@@ -254,8 +266,9 @@ fn paired(record: &HandshakeRecord) -> bool {
         || child::answers_previous(record)
 }
 
+/// The beginning of a record.
 #[inline(always)]
-fn header(kind: Kind, len: usize, ktime_ns: u64) -> Header {
+pub fn header(kind: Kind, len: usize, ktime_ns: u64) -> Header {
     Header {
         version: ABI_VERSION,
         kind: kind as u16,
@@ -292,6 +305,8 @@ fn closed(sk: Object) {
             0
         },
         established_ktime_ns: open.established_ktime_ns,
+        role: open.role,
+        reserved: 0,
     });
     entry.submit(0);
     count(Counter::ClosedSent);

@@ -6,7 +6,7 @@ use tcpwnd_common::{Child, SynAck, TcpOptions, child_flags, synack_flags};
 
 /// What the peer's SYN offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offer {
+pub(crate) enum Offer {
     /// A window scale, as it is used.
     Scale(u8),
     /// A SYN without the option.

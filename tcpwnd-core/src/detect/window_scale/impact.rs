@@ -5,7 +5,7 @@ use super::Verdict;
 use super::evidence::Told;
 use super::paired::Paired;
 use super::verdict::{Comparison, Damage, Direction};
-use tcpwnd_common::HandshakeRecord;
+use tcpwnd_common::{Child, HandshakeRecord};
 
 /// Largest value of a header's window field.
 const MAX_WINDOW_FIELD: u64 = 65_535;
@@ -32,8 +32,17 @@ impl Impact {
     /// time to that.
     pub(super) fn measured(record: &HandshakeRecord, paired: Option<&Paired<'_>>) -> Self {
         let proxied = paired.is_some_and(|paired| paired.proxied.is_some());
+        if proxied {
+            Self::default()
+        } else {
+            Self::of_socket(&record.child)
+        }
+    }
+
+    /// What a socket has measured.
+    pub(super) fn of_socket(child: &Child) -> Self {
         Self {
-            srtt_us: srtt_us(record.child.srtt_us8).filter(|_| !proxied),
+            srtt_us: srtt_us(child.srtt_us8),
             ..Self::default()
         }
     }

@@ -10,6 +10,7 @@ mod evidence;
 mod impact;
 mod initial;
 mod listening;
+mod opened;
 mod paired;
 mod proxied;
 mod recomputed;
@@ -19,10 +20,12 @@ mod tests;
 mod verdict;
 
 pub use changes::{ChangedInput, Input};
-pub(crate) use evidence::options;
+pub(crate) use evidence::{Offer, options};
 pub use impact::{Impact, peer_window};
 pub(crate) use impact::{ceiling, on_wire, srtt_us};
 pub use listening::{Listening, Share};
+pub use opened::judge_opened;
+pub(crate) use opened::offered;
 pub(crate) use paired::Paired;
 pub use rmem_max::{RmemMax, RmemMaxHistory};
 pub use verdict::{Damage, Direction, Judgement, judge};
@@ -44,9 +47,19 @@ pub struct Context {
 }
 
 labels! {
+    /// Which end of a connection this host is.
+    Role {
+        /// It accepted the connection.
+        Server = "server",
+        /// It opened the connection.
+        Client = "client",
+    }
+}
+
+labels! {
     /// How a connection came about.
     Path {
-        /// Through the SYN queue.
+        /// Through the SYN queue, or opened here without Fast Open.
         Normal = "normal",
         /// By a SYN cookie.
         Cookie = "cookie",
@@ -92,6 +105,9 @@ labels! {
         /// The rule of netfilter's SYN proxy on this host announces another shift count than the
         /// listener's sockets use.
         SynproxyWscale = "synproxy_wscale",
+        /// `net.ipv4.tcp_window_scaling` was switched off between the SYN that this host sent and the
+        /// SYN+ACK.
+        ScalingSwitchedOff = "scaling_switched_off",
         /// The evidence supports none of the others.
         Unknown = "unknown",
     }
@@ -104,6 +120,8 @@ labels! {
         CookieWithoutTimestamps = "cookie_without_timestamps",
         /// The SYN carried no window scale.
         PeerDidNotOffer = "peer_did_not_offer",
+        /// The SYN that this host sent carried one, the SYN+ACK none.
+        PeerDidNotGrant = "peer_did_not_grant",
         /// `net.ipv4.tcp_window_scaling` is 0 in this namespace.
         DisabledHere = "disabled_here",
         /// The SYN+ACK of netfilter's SYN proxy carried no window scale.
@@ -132,6 +150,52 @@ labels! {
         Unreadable = "unreadable",
         /// The connection never became established; its outcome says what it came to.
         NotEstablished = "not_established",
+    }
+}
+
+impl MismatchCause {
+    /// Whether connections of this role can have it.
+    #[must_use]
+    pub const fn is_of(self, role: Role) -> bool {
+        match role {
+            Role::Server => !matches!(self, Self::ScalingSwitchedOff),
+            Role::Client => matches!(self, Self::ScalingSwitchedOff | Self::Unknown),
+        }
+    }
+}
+
+impl LostCause {
+    /// Whether connections of this role can have it.
+    #[must_use]
+    pub const fn is_of(self, role: Role) -> bool {
+        match (self, role) {
+            (Self::DisabledHere | Self::Unknown, _) => true,
+            (Self::PeerDidNotGrant, role) => matches!(role, Role::Client),
+            (
+                Self::CookieWithoutTimestamps | Self::PeerDidNotOffer | Self::SynproxyWithoutScale,
+                role,
+            ) => matches!(role, Role::Server),
+        }
+    }
+}
+
+impl UnverifiedCause {
+    /// Whether connections of this role can have it.
+    #[must_use]
+    pub const fn is_of(self, role: Role) -> bool {
+        matches!(role, Role::Server)
+            || !matches!(
+                self,
+                Self::TwoSynacks | Self::Synproxy | Self::BpfCookie | Self::NotEstablished
+            )
+    }
+}
+
+impl Path {
+    /// Whether connections of this role can come about so.
+    #[must_use]
+    pub const fn is_of(self, role: Role) -> bool {
+        matches!(role, Role::Server) || !matches!(self, Self::Cookie | Self::Synproxy)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     recomputed,
 };
 use crate::label::labels;
-use tcpwnd_common::{HandshakeRecord, Outcome, handshake_flags, synack_flags};
+use tcpwnd_common::{Child, HandshakeRecord, Outcome, handshake_flags, synack_flags};
 
 /// How much earlier than its measured round-trip time a handshake may have begun: programs do
 /// not take effect on all CPUs at once.
@@ -15,7 +15,7 @@ const START_SLACK_NS: u64 = 50_000_000;
 
 /// How long after its SYN+ACK an ACK can still make a connection, where nothing was measured:
 /// a SYN cookie is taken for up to two minutes (`MAX_SYNCOOKIE_AGE`, include/net/tcp.h), a
-/// SYN+ACK repeated for 63 s (`tcp_synack_retries` is 5).
+/// SYN+ACK repeated for 63 s (`tcp_synack_retries` is 5), a SYN for 127 s (`tcp_syn_retries` is 6).
 const LONGEST_HANDSHAKE_NS: u64 = 128_000_000_000;
 
 labels! {
@@ -33,8 +33,9 @@ labels! {
 /// The shift counts of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
-    /// What the receiver of the data announced: for the receive direction in the SYN+ACK, for the
-    /// send direction in the SYN; `None` without the option.
+    /// What the receiver of the data announced: of a connection that this host accepted, for the
+    /// receive direction in the SYN+ACK, for the send direction in the SYN; the other way round of
+    /// one that it opened. `None` without the option.
     pub announced: Option<u8>,
     /// What this host's socket uses; `None` when it does not scale.
     pub used: Option<u8>,
@@ -119,7 +120,7 @@ fn established<'a>(
             UnverifiedCause::BpfCookie
         } else if has_synack(record) {
             UnverifiedCause::StaleRecord
-        } else if began_before(record, context) {
+        } else if began_before(&record.child, record.header.ktime_ns, context) {
             UnverifiedCause::BeforeStart
         } else {
             UnverifiedCause::NoRecord
@@ -148,7 +149,7 @@ fn is_older(record: &HandshakeRecord, paired: &Paired<'_>, context: &Context) ->
     if paired.proxied.is_some() {
         proxy_began_before(record, context)
     } else {
-        began_before(record, context)
+        began_before(&record.child, record.header.ktime_ns, context)
     }
 }
 
@@ -168,18 +169,19 @@ fn has_synack(record: &HandshakeRecord) -> bool {
     record.record_found != 0 && record.handshake.flags & handshake_flags::SIMULTANEOUS == 0
 }
 
-/// Whether a handshake without a record can have begun before watching did.
+/// Whether a handshake without a record that was over at `now` (nanoseconds of CLOCK_MONOTONIC) can
+/// have begun before watching did.
 ///
 /// A smoothed round-trip time that was measured by now is the time from the SYN+ACK to the ACK
 /// (`tcp_synack_rtt_meas`, net/ipv4/tcp_input.c), or a little longer for a SYN cookie; cookies and
-/// repeated SYN+ACKs have none without timestamps.
-fn began_before(record: &HandshakeRecord, context: &Context) -> bool {
+/// repeated SYN+ACKs have none without timestamps. Where this host connects it is from the SYN to the
+/// SYN+ACK, and a repeated SYN has none without timestamps.
+pub(super) fn began_before(child: &Child, now: u64, context: &Context) -> bool {
     let since = context.watching_since_ktime_ns;
-    let now = record.header.ktime_ns;
-    if record.child.srtt_us8 == 0 {
+    if child.srtt_us8 == 0 {
         return cookie_is_valid_since(context, now);
     }
-    let took_ns = u64::from(record.child.srtt_us8) / 8 * 1_000;
+    let took_ns = u64::from(child.srtt_us8) / 8 * 1_000;
     now.saturating_sub(took_ns) <= since.saturating_add(START_SLACK_NS)
 }
 
@@ -295,7 +297,7 @@ fn compare(told: &Told, used: Used) -> Comparison {
 }
 
 /// Binary logarithm of 2^`a` / 2^`b`, where no option is a shift of 0.
-fn log2_ratio(a: Option<u8>, b: Option<u8>) -> i8 {
+pub(super) fn log2_ratio(a: Option<u8>, b: Option<u8>) -> i8 {
     // Both are at most 14, see `evidence`.
     a.unwrap_or(0) as i8 - b.unwrap_or(0) as i8
 }

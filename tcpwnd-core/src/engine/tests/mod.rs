@@ -2,12 +2,13 @@
 
 mod books;
 mod flows;
+mod roles;
 
 use super::*;
 use crate::books::{Gate, KernelTotals};
 use crate::detect::window_scale::{MismatchCause, Path, UnverifiedCause, Verdict};
 use crate::fixture::{Random, SINCE, bytes_of, closed, cookie, healthy, unscaled, window};
-use tcpwnd_common::Outcome;
+use tcpwnd_common::{Kind, Outcome};
 
 fn engine() -> Engine {
     Engine::new(Settings {

@@ -9,6 +9,7 @@ mod listening;
 mod lost;
 mod mismatch;
 mod near_misses;
+mod opened;
 mod rcvbuf;
 mod rmem_max;
 mod synproxy;
