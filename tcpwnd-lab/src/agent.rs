@@ -88,9 +88,17 @@ impl Launch {
     /// # Errors
     /// When it does not start; the message has what it printed.
     pub fn trace(&self, ports: &str, more: &[&str]) -> Result<Agent> {
-        let mut arguments = vec!["trace", "--json", "--all", "--port", ports];
+        self.trace_filtered(&[&["--port", ports], more].concat())
+    }
+
+    /// The same with any filter.
+    ///
+    /// # Errors
+    /// As [`Self::trace`].
+    pub fn trace_filtered(&self, filter: &[&str]) -> Result<Agent> {
+        let mut arguments = vec!["trace", "--json", "--all"];
         arguments.extend(["--mechanism", self.mechanism.name()]);
-        arguments.extend(more);
+        arguments.extend(filter);
         self.start(&arguments)
     }
 

@@ -86,6 +86,8 @@ pub struct Handshake {
     pub verdict: String,
     /// Why, unless `ok`.
     pub cause: Option<String>,
+    /// `server` or `client`: which end this host is.
+    pub role: String,
     /// `normal`, `cookie`, `fast_open` or `unknown`.
     pub path: String,
     /// `established`, `died` or `closed_early`.
@@ -100,6 +102,8 @@ pub struct Handshake {
     pub send: Option<Send>,
     /// What the damage comes to.
     pub impact: Impact,
+    /// What the verdict rests on.
+    pub evidence: Evidence,
     /// What the scale is computed from and changed between SYN+ACK and ACK, by name.
     #[serde(default)]
     pub inputs: BTreeMap<String, Changed>,
@@ -134,6 +138,26 @@ impl Handshake {
     pub fn used(&self) -> Option<u8> {
         self.receive.as_ref().and_then(|receive| receive.used)
     }
+}
+
+/// What a verdict rests on.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Evidence {
+    /// The SYN+ACK.
+    pub synack: Option<SynAck>,
+}
+
+/// A SYN+ACK.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct SynAck {
+    /// Scale; none without the option.
+    pub window_scale: Option<u8>,
+    /// It carried timestamps.
+    pub timestamps: bool,
+    /// It permitted selective acknowledgements.
+    pub sack: bool,
+    /// It carried none of these; of a connection that this host accepted this is not said.
+    pub bare: Option<bool>,
 }
 
 /// An input at both moments.
@@ -245,6 +269,8 @@ pub struct Window {
 /// The end of a connection that had a finding.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Closed {
+    /// `server` or `client`.
+    pub role: String,
     /// Which connection.
     pub flow: Flow,
 }
@@ -266,6 +292,8 @@ pub struct Summary {
     pub lost: BTreeMap<String, Option<u64>>,
     /// Whether the agent finds its books balanced.
     pub balanced: bool,
+    /// Handshakes by role.
+    pub roles: BTreeMap<String, u64>,
     /// Handshakes by path.
     pub paths: BTreeMap<String, u64>,
     /// One entry a listener.

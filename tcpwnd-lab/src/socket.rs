@@ -160,6 +160,19 @@ pub fn connect_prepared(
     Ok(socket)
 }
 
+/// Begins to connect a socket that is being restored, as CRIU does (TCP_REPAIR): it is established at
+/// once, without a packet.
+///
+/// # Errors
+/// Without CAP_NET_ADMIN.
+pub fn connect_restored(port: u16, to: SocketAddr) -> Result<OwnedFd> {
+    // include/uapi/linux/tcp.h
+    const TCP_REPAIR: i32 = 19;
+    connect_prepared(port, to, |socket| {
+        set(socket, libc::IPPROTO_TCP, TCP_REPAIR, 1)
+    })
+}
+
 /// Connects over IPv4 with Fast Open: the SYN carries `bytes`. Does not wait for the SYN+ACK.
 ///
 /// # Errors

@@ -111,6 +111,20 @@ impl Report {
         Ok(first)
     }
 
+    /// The one handshake from this address of the observed host's.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn opened_from(&self, local: SocketAddr) -> Result<&Handshake> {
+        let of_it = |at: &&Handshake| at.role == "client" && at.flow.local.address() == local;
+        let mut all = self.handshakes.iter().filter(of_it);
+        let first = all
+            .next()
+            .with_context(|| format!("no report about a connection from {local}"))?;
+        ensure!(all.next().is_none(), "more than one report about {local}");
+        Ok(first)
+    }
+
     /// Checks that exactly `count` handshakes were reported, each with this verdict, path and
     /// cause.
     ///

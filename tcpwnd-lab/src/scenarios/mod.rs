@@ -13,6 +13,8 @@ mod cause_settings;
 mod cause_tcp_ao;
 mod changed;
 mod check_goldens;
+mod client_role;
+mod client_role_odd;
 mod cookies;
 mod fast_open_closed;
 mod flood;
@@ -196,6 +198,16 @@ pub const ALL: &[Scenario] = &[
         scale_lost::scaling_disabled,
     )
     .of_causes(),
+    gate(
+        "client_role",
+        "connections opened here: ok, not granted, or disabled here; each end by itself",
+        client_role::play,
+    ),
+    gate(
+        "client_role_odd",
+        "connects that go another way: no finding but the true ones, none twice",
+        client_role_odd::play,
+    ),
     gate(
         "timestamps_stripped",
         "the ACK of a cookie lost its timestamps: mismatch in both directions",

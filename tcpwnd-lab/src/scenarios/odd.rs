@@ -78,7 +78,7 @@ fn silent_and_reset(stage: &Stage) -> Result<()> {
 }
 
 /// The server connects, and its peer's SYN crosses its own.
-fn simultaneous(stage: &Stage) -> Result<()> {
+pub fn simultaneous(stage: &Stage) -> Result<()> {
     let peer = stage.peer(3);
     let to = peer.local();
     let socket = stage

@@ -297,7 +297,8 @@ mod tests {
 
     fn handshake(verdict: &str, cause: Option<&str>) -> Handshake {
         let line = serde_json::json!({
-            "verdict": verdict, "cause": cause, "path": "cookie", "outcome": "established",
+            "verdict": verdict, "cause": cause, "role": "server", "path": "cookie",
+            "outcome": "established",
             "flow": {
                 "netns": 1,
                 "local": {"addr": "10.9.0.1", "port": 9092},
@@ -310,7 +311,7 @@ mod tests {
                 "advertised": 9, "used": 13, "factor": 16.0, "damage": "too_small",
                 "peer_window_bytes": 4096,
             },
-            "send": null,
+            "send": null, "evidence": {"synack": null},
             "impact": {"srtt_us": null, "handshake_us": null, "ceiling_bytes_per_second": null},
         });
         serde_json::from_value(line).unwrap()
