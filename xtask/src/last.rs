@@ -1,5 +1,5 @@
-//! The last run of the full matrix, kept so that what failed in it can be run again alone: a
-//! scenario takes seconds, the matrix takes hours.
+//! The last run of the full matrix, kept so that what failed in it can be run again alone, and what
+//! is new since can be added: a scenario takes seconds, the matrix takes hours.
 //!
 //! Constraint: the documents say what was run again, when, and at which commit.
 
@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::build;
+use crate::build::{self, Binaries};
 use crate::command;
 use crate::kernels::{self, Kernel};
 use crate::paths;
@@ -105,17 +105,20 @@ fn file() -> anyhow::Result<PathBuf> {
     Ok(paths::vm_folder()?.join("full.json"))
 }
 
-/// Runs again what failed, and writes the documents anew.
+/// Runs again what failed, and what is new since, and writes the documents anew.
 ///
 /// # Errors
 ///
 /// When there is no full run to go on from, set-up or a build fails, or a file cannot be written.
 pub fn run_failed() -> anyhow::Result<ExitCode> {
     let mut last = Last::read()?;
-    let scenarios = failed(&last.scenarios);
+    let binaries = build::run()?;
+    let known = known(&binaries)?;
+    last.scenarios.rows.retain(|row| is_known(row, &known));
+    let scenarios = open(&last.scenarios, &known);
     let tests = failed(&last.tests);
     if scenarios.is_empty() && tests.is_empty() {
-        println!("nothing failed in the last full run");
+        println!("nothing failed in the last full run, and nothing is new since");
         return Ok(ExitCode::SUCCESS);
     }
     let mut wanted: Vec<&'static Kernel> = Vec::new();
@@ -135,7 +138,6 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
             first.reason
         );
     }
-    let binaries = build::run()?;
     let mut answers = run_all(runs(&scenarios), &missing, &binaries, FULL_TIMEOUT).rows;
     let mut said = named(&answers);
     replace(&mut last.scenarios, &scenarios, answers);
@@ -182,6 +184,49 @@ fn failed(results: &Results) -> BTreeMap<Place, Vec<String>> {
     failed
 }
 
+/// The scenarios that there are now.
+fn known(binaries: &Binaries) -> anyhow::Result<Vec<String>> {
+    let said = command::output(Command::new(&binaries.lab).args(["scenario", "list", "--json"]))?;
+    said.lines().map(name_of).collect()
+}
+
+/// The name in a line of the laboratory's list.
+fn name_of(line: &str) -> anyhow::Result<String> {
+    let scenario: serde_json::Value = serde_json::from_str(line)?;
+    let name = scenario["scenario"].as_str();
+    Ok(name
+        .context("a scenario of the laboratory has no name")?
+        .to_owned())
+}
+
+fn is_known(row: &Row, known: &[String]) -> bool {
+    let name = &row.answer.scenario;
+    name == WHOLE_VM || known.contains(name)
+}
+
+/// What failed, and what each boot has no answer of, by place.
+fn open(results: &Results, known: &[String]) -> BTreeMap<Place, Vec<String>> {
+    let mut answered: BTreeMap<Place, Vec<&str>> = BTreeMap::new();
+    for row in &results.rows {
+        let place = (row.kernel.clone(), row.variant.clone());
+        let names = answered.entry(place).or_default();
+        names.push(&row.answer.scenario);
+    }
+    let mut open = failed(results);
+    for (place, names) in answered {
+        // All of that boot run again anyway.
+        if open.get(&place).is_some_and(Vec::is_empty) {
+            continue;
+        }
+        let new = known.iter().filter(|name| !names.contains(&name.as_str()));
+        let new: Vec<String> = new.cloned().collect();
+        if !new.is_empty() {
+            open.entry(place).or_default().extend(new);
+        }
+    }
+    open
+}
+
 /// The boots that this takes.
 fn runs(failed: &BTreeMap<Place, Vec<String>>) -> Vec<Run> {
     let boot = |((kernel, variant), names): (&Place, &Vec<String>)| {
@@ -214,7 +259,7 @@ fn named(rows: &[Row]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{failed, replace, runs};
+    use super::{is_known, name_of, open, replace, runs};
     use crate::vm::results::{Answer, Outcome, Results, Row, WHOLE_VM};
     use crate::vm::test::Choice;
 
@@ -246,6 +291,7 @@ mod tests {
             rows: vec![
                 row("6.1", "fentry", "smoke", Outcome::Passed),
                 row("6.1", "fentry", "flood", Outcome::Failed),
+                row("6.1", "fentry service", "smoke", Outcome::Passed),
                 row("6.1", "fentry service", "flood", Outcome::Passed),
                 row("newest", "kprobe", "smoke", Outcome::Passed),
                 row("newest", "kprobe", WHOLE_VM, Outcome::Failed),
@@ -257,7 +303,8 @@ mod tests {
         let back: Results = serde_json::from_str(&text).unwrap();
         assert_eq!(answers(&back), answers(&results));
 
-        let failed = failed(&results);
+        let known = ["smoke", "flood"].map(str::to_owned);
+        let failed = open(&results, &known);
         let runs = runs(&failed);
         let choices: Vec<_> = runs
             .iter()
@@ -280,10 +327,39 @@ mod tests {
             answers(&results),
             [
                 ("fentry", "smoke", Outcome::Passed),
+                ("fentry service", "smoke", Outcome::Passed),
                 ("fentry service", "flood", Outcome::Passed),
                 ("fentry", "flood", Outcome::Passed),
                 ("kprobe", "smoke", Outcome::Failed),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_new_is_run_where_it_has_not_been() {
+        let mut results = Results {
+            rows: vec![
+                row("6.1", "fentry", "smoke", Outcome::Passed),
+                row("6.1", "kprobe", "smoke", Outcome::Failed),
+                row("6.1", "kprobe", "new", Outcome::Unsupported),
+                row("6.1", "kprobe", "gone", Outcome::Failed),
+                row("newest", "fentry", "smoke", Outcome::Passed),
+                row("newest", "fentry", "new", Outcome::Passed),
+            ],
+            not_tested: Vec::new(),
+        };
+        let list = [
+            r#"{"depth":"gate","scenario":"smoke"}"#,
+            r#"{"scenario":"new"}"#,
+        ];
+        let known = list.map(|line| name_of(line).unwrap());
+        results.rows.retain(|row| is_known(row, &known));
+        let open: Vec<_> = open(&results, &known).into_iter().collect();
+        let of = |variant: &str, name: &str| {
+            let place = ("6.1".to_owned(), variant.to_owned());
+            (place, vec![name.to_owned()])
+        };
+        assert_eq!(open, [of("fentry", "new"), of("kprobe", "smoke")]);
+        assert!(name_of("{}").is_err());
     }
 }

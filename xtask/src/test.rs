@@ -37,8 +37,8 @@ pub struct Options {
     /// to docs/detection.md
     #[arg(long)]
     full: bool,
-    /// Only what failed in the last full run of this checkout; writes the matrix anew, which says
-    /// what was run again
+    /// Only what failed in the last full run of this checkout, and scenarios that are new since;
+    /// writes the matrix anew, which says what was run again
     #[arg(long, requires = "full")]
     last_failed: bool,
 }
