@@ -133,6 +133,10 @@ pub fn listener(port: u16, netns: u32, cookies: u64) -> ListenerSlot {
         overflows: cookies + 1,
         accept_queue_len: 51,
         accept_queue_limit: 50,
+        syn_queue_len: 7,
+        receive_buffer: 204_800,
+        receive_buffer_locked: 1,
+        drops: 3,
     }
 }
 

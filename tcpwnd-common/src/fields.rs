@@ -116,6 +116,8 @@ fields! {
     AckBacklog = "sock.sk_ack_backlog",
     /// u32: limit of a listener's accept queue.
     MaxAckBacklog = "sock.sk_max_ack_backlog",
+    /// u32: packets dropped at a socket.
+    Drops = "sock.sk_drops",
     /// Pointer to the route of a connected socket.
     DstCache = "sock.sk_dst_cache",
     /// Pointer with flags in the two lowest bits: the route's metrics.

@@ -36,7 +36,7 @@ pub use records::{
 };
 
 /// Version of every layout in this crate; the first field of every record carries it.
-pub const ABI_VERSION: u16 = 4;
+pub const ABI_VERSION: u16 = 5;
 
 /// Longest TCP option area, in bytes (RFC 9293, section 3.1: data offset is at most 15 words).
 pub const MAX_TCP_OPTIONS: usize = 40;

@@ -53,9 +53,20 @@ pub struct ListenerSlot {
     pub accept_queue_len: u32,
     /// Limit of the accept queue then.
     pub accept_queue_limit: u32,
+    /// Handshakes under way then.
+    pub syn_queue_len: u32,
+    /// Size of the receive buffer then, bytes: `sk_rcvbuf`, which is twice what SO_RCVBUF was set to.
+    pub receive_buffer: u32,
+    /// 1 where SO_RCVBUF was set, so that autotuning leaves the buffer alone.
+    pub receive_buffer_locked: u32,
+    /// Packets dropped at this listener since it began to listen, modulo 2^32: `sk_drops`, which
+    /// ss(8) shows as `d` of `skmem`. An ACK for a request that finds the accept queue full counts
+    /// twice there and once in `ListenDrops`. As of the last SYN+ACK, or the last packet
+    /// that found the accept queue full.
+    pub drops: u32,
 }
 
-assert_layout!(ListenerSlot, size 80, align 8, {
+assert_layout!(ListenerSlot, size 96, align 8, {
     key: ListenerKey,
     synacks: u64,
     cookies_sent: u64,
@@ -65,4 +76,8 @@ assert_layout!(ListenerSlot, size 80, align 8, {
     overflows: u64,
     accept_queue_len: u32,
     accept_queue_limit: u32,
+    syn_queue_len: u32,
+    receive_buffer: u32,
+    receive_buffer_locked: u32,
+    drops: u32,
 });

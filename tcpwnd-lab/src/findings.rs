@@ -348,6 +348,15 @@ impl Summary {
 /// The stage before any counting.
 const MISSED_RUNS: &str = "missed_runs";
 
+/// A listener's receive buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct ReceiveBuffer {
+    /// sk_rcvbuf, bytes.
+    pub bytes: u32,
+    /// SO_RCVBUF was set.
+    pub locked: bool,
+}
+
 /// A listener's cookies.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Listener {
@@ -367,6 +376,10 @@ pub struct Listener {
     pub cookies_valid: u64,
     /// Cookies that did not check out.
     pub cookies_rejected: u64,
+    /// Packets that the kernel dropped at it.
+    pub drops: u64,
+    /// Its receive buffer.
+    pub receive_buffer: ReceiveBuffer,
     /// Valid cookies that became a connection.
     pub cookies_accepted: u64,
     /// SYNs and ACKs that were turned away while the accept queue was full.

@@ -182,6 +182,7 @@ fn widths(field: Field) -> &'static [u8] {
         | Field::AckBacklog
         | Field::MaxAckBacklog
         | Field::SynQueueLen
+        | Field::Drops
         | Field::ReqSntIsn
         | Field::ReqWindowClamp
         | Field::SndUna

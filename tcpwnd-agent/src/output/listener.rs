@@ -30,8 +30,11 @@ pub struct Listener {
     cookies_rejected: u64,
     cookies_accepted: u64,
     overflows: u64,
+    drops: u32,
     /// Its accept queue.
     pub accept_queue: AcceptQueue,
+    syn_queue_len: u32,
+    receive_buffer: ReceiveBuffer,
     netns_name: Option<String>,
     owners: Vec<Owner>,
 }
@@ -52,6 +55,15 @@ pub struct AcceptQueue {
     len: u32,
     /// Connections that may wait.
     pub limit: u32,
+}
+
+/// A listener's receive buffer then.
+#[derive(Debug, Serialize)]
+struct ReceiveBuffer {
+    /// sk_rcvbuf: twice what SO_RCVBUF was set to.
+    bytes: u32,
+    /// SO_RCVBUF was set.
+    locked: bool,
 }
 
 impl Listener {
@@ -78,6 +90,12 @@ impl Listener {
             accept_queue: AcceptQueue {
                 len: slot.accept_queue_len,
                 limit: slot.accept_queue_limit,
+            },
+            drops: slot.drops,
+            syn_queue_len: slot.syn_queue_len,
+            receive_buffer: ReceiveBuffer {
+                bytes: slot.receive_buffer,
+                locked: slot.receive_buffer_locked != 0,
             },
         }
     }

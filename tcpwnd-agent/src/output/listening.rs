@@ -13,6 +13,8 @@ struct Listening {
     accepted: u64,
     rejected: u64,
     overflows: u64,
+    drops: u64,
+    syns: u64,
     queue: Option<(u32, u32)>,
 }
 
@@ -22,6 +24,8 @@ impl Listening {
         self.accepted += item.accepted;
         self.rejected += item.rejected;
         self.overflows += item.overflows;
+        self.drops += item.drops;
+        self.syns += item.syns;
         // Of several listeners the one whose queue is nearest to its limit.
         let full = |queue: Option<(u32, u32)>| {
             queue.map_or(-1.0, |(len, limit)| {
@@ -42,6 +46,8 @@ pub fn families(ports: &PortLabels, listeners: &[ListenerSlot]) -> Vec<Family> {
             accepted: slot.cookies_accepted,
             rejected: slot.cookies_rejected,
             overflows: slot.overflows,
+            drops: slot.drops.into(),
+            syns: slot.syn_queue_len.into(),
             queue: Some((slot.accept_queue_len, slot.accept_queue_limit)),
         };
         (slot.key.port, listening)
@@ -82,6 +88,21 @@ pub fn families(ports: &PortLabels, listeners: &[ListenerSlot]) -> Vec<Family> {
                 "SYNs, and ACKs of handshakes, that were turned away while the accept queue was full",
             ),
             |l| Some(l.overflows as f64),
+        ),
+        fill(
+            Family::counter(
+                "tcpwnd_listen_drops",
+                "Packets that the kernel dropped at listeners since they began to listen, modulo 2^32 \
+                 each, as of the last SYN+ACK or overflow",
+            ),
+            |l| Some(l.drops as f64),
+        ),
+        fill(
+            Family::gauge(
+                "tcpwnd_syn_queue_length",
+                "Handshakes that were under way when the last SYN+ACK was built",
+            ),
+            |l| Some(l.syns as f64),
         ),
         fill(
             Family::gauge(

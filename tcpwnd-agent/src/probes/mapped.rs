@@ -205,6 +205,12 @@ impl Listeners {
             accept_queue_limit: self
                 .0
                 .u32(slot, offset_of!(ListenerSlot, accept_queue_limit)),
+            syn_queue_len: self.0.u32(slot, offset_of!(ListenerSlot, syn_queue_len)),
+            receive_buffer: self.0.u32(slot, offset_of!(ListenerSlot, receive_buffer)),
+            receive_buffer_locked: self
+                .0
+                .u32(slot, offset_of!(ListenerSlot, receive_buffer_locked)),
+            drops: self.0.u32(slot, offset_of!(ListenerSlot, drops)),
         }
     }
 }

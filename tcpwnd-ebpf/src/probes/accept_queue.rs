@@ -126,5 +126,8 @@ fn is_ack(skb: Object) -> bool {
 fn overflow(listener: Object) {
     if let Some(slot) = listeners::slot_of(listener) {
         add(&mut slot.overflows);
+        if let Ok(drops) = listener.get(Field::Drops) {
+            slot.drops = drops;
+        }
     }
 }

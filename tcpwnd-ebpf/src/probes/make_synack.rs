@@ -15,8 +15,11 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use tcpwnd_common::{
-    Counter, Field, FlowKey, Handshake, Probe, SynAck, handshake_flags, synack_flags,
+    Counter, Field, FlowKey, Handshake, ListenerSlot, Probe, SynAck, handshake_flags, synack_flags,
 };
+
+/// Of sk_userlocks (include/net/sock.h): SO_RCVBUF was set.
+const SOCK_RCVBUF_LOCK: u32 = 2;
 
 /// TCP_SYNACK_COOKIE (include/net/tcp.h).
 const SYNACK_COOKIE: u32 = 2;
@@ -217,6 +220,18 @@ fn listener(call: &Call) -> Result<Object> {
 }
 
 #[inline(always)]
+fn note_state(listener: Object, slot: &mut ListenerSlot) -> Result<()> {
+    slot.accept_queue_len = listener.get(Field::AckBacklog)?;
+    slot.accept_queue_limit = listener.get(Field::MaxAckBacklog)?;
+    slot.syn_queue_len = listener.get(Field::SynQueueLen)?;
+    slot.receive_buffer = listener.get(Field::RcvBuf)?;
+    let locks = listener.bits(Field::UserLocks)?;
+    slot.receive_buffer_locked = u32::from(locks & SOCK_RCVBUF_LOCK != 0);
+    slot.drops = listener.get(Field::Drops)?;
+    Ok(())
+}
+
+#[inline(always)]
 fn count_listener(call: &Call, synack: &SynAck) {
     let Ok(listener) = listener(call) else { return };
     let Some(slot) = listeners::slot_of(listener) else {
@@ -226,11 +241,6 @@ fn count_listener(call: &Call, synack: &SynAck) {
     if synack.flags & synack_flags::COOKIE != 0 {
         add(&mut slot.cookies_sent);
     }
-    if let (Ok(len), Ok(limit)) = (
-        listener.get(Field::AckBacklog),
-        listener.get(Field::MaxAckBacklog),
-    ) {
-        slot.accept_queue_len = len;
-        slot.accept_queue_limit = limit;
-    }
+    // What was read before something could not be is newer than what was there.
+    let _ = note_state(listener, slot);
 }

@@ -2,11 +2,12 @@
 //! restarts. Most come by cookie, and the accept queue overflows: for ACKs, and for SYNs that come
 //! later. Each tenth client uses IPv6.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, compare};
 use super::stage::{PORT, Stage};
 use crate::agent::{Agent, Report};
+use crate::findings::ReceiveBuffer;
 use crate::packet::flag;
 use crate::peer::Peer;
 use crate::socket::ListenOptions;
@@ -83,12 +84,34 @@ fn check_while_full(stage: &Stage, agent: Agent) -> Result<()> {
     wait::until_true(wait::PATIENCE, "all to be turned away", || {
         Ok(kernel_overflows(stage)? >= TURNED_AWAY)
     })?;
-    let overflows = overflows(&agent.finish()?);
+    let report = agent.finish()?;
+    let overflows = overflows(&report);
     let by_kernel = kernel_overflows(stage)?;
     ensure!(
         overflows == by_kernel && by_kernel == TURNED_AWAY,
         "while nobody accepts {TURNED_AWAY} are turned away; the kernel counted {by_kernel}, \
          tcpwnd {overflows}"
+    );
+    let listener = report.summary.listeners.first().context("no listener")?;
+    let dropped = witness::counter(&stage.server, "TcpExt", "ListenDrops")?;
+    // An ACK for a request is counted twice at the listener, when the accept queue is found full and
+    // when the packet is discarded (tcp_check_req, tcp_v4_rcv). The last one of all is counted after
+    // it was seen.
+    let requests = u64::from(CLIENTS) - listener.cookies_sent;
+    let expected = dropped + requests;
+    ensure!(
+        (expected - 1..=expected).contains(&listener.drops) && dropped >= TURNED_AWAY,
+        "the kernel dropped {dropped}, {requests} of them twice: {listener:?}"
+    );
+    let buffer = ListenOptions::default()
+        .receive_buffer
+        .map(|bytes| ReceiveBuffer {
+            bytes: 2 * bytes,
+            locked: true,
+        });
+    ensure!(
+        buffer == Some(listener.receive_buffer),
+        "{listener:?} instead of {buffer:?}"
     );
     Ok(())
 }
