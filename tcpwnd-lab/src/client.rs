@@ -145,9 +145,11 @@ const RESETS: usize = 2;
 /// As [`come_and_go`], for many clients at once, of which a few may be reset: such a visit is
 /// repeated. Returns how many were, for the scenario to say.
 ///
-/// Seen three times in runs with 8 clients at once, on 6.18 with kernel probes. Why is not known. In
-/// a run in which no client was reset, the RSTs that came from the server's port were the listener's
-/// (tracepoint tcp:tcp_send_reset: TCP_LISTEN, reason TCP_FLAGS).
+/// Seen three times in runs with 8 clients at once, on 6.18 with kernel probes, and not in a dozen
+/// others there. Why was not seen. It fits a race that all kernels have had until
+/// `inet_ehash_insert` was given one step for two ("inet: Avoid ehash lookup race in
+/// inet_ehash_insert()", sent to netdev in September 2025): while a connection takes the place of its
+/// request, a packet on another CPU finds neither, and the listener answers with a RST.
 ///
 /// # Errors
 /// As [`come_and_go`], and when more than [`RESETS`] were reset.
