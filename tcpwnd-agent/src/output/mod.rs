@@ -8,6 +8,7 @@ pub mod exposition;
 pub mod gate;
 pub mod held_back;
 pub mod http;
+pub mod impact;
 mod itself;
 pub mod json;
 mod listener;

@@ -14,6 +14,7 @@ use tcpwnd_core::findings::{Evidence, Finding};
 use tcpwnd_core::risk;
 
 use self::opened::Opened;
+use super::impact::Worst;
 use crate::host::settings::Settings;
 
 /// Shortest and longest listen queue that is proposed, connections; the kernel keeps its limit in
@@ -31,6 +32,8 @@ pub struct Hints {
     pub watched: u64,
     /// Those of which a window was seen.
     pub confirmed: u64,
+    /// The damaged direction that is held back most.
+    pub worst: Option<Worst>,
     mismatch: BTreeSet<MismatchCause>,
     lost: BTreeSet<LostCause>,
     by_cookie: bool,
@@ -59,6 +62,11 @@ impl Hints {
         if !damaged {
             return;
         }
+        self.worst = self
+            .worst
+            .into_iter()
+            .chain(Worst::of(finding))
+            .reduce(Worst::or);
         self.netns.insert(finding.flow.netns());
         let evidence = match &finding.evidence {
             Evidence::Accepted(evidence) => evidence,

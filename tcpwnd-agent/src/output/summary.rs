@@ -12,6 +12,7 @@ use serde::Serialize;
 use tcpwnd_common::{Counter, ListenerSlot};
 use tcpwnd_core::books::{Books, Totals};
 
+use super::impact::Worst;
 use super::listener::Listener;
 use super::reconnect::Group;
 use super::remedy::{self, Hints, Queue};
@@ -33,6 +34,8 @@ pub struct Summary {
     pub totals: Totals,
     /// Every listener that sent a SYN+ACK.
     pub listeners: Vec<Listener>,
+    /// The damaged direction that is held back most.
+    pub worst: Option<Worst>,
     /// What became of each hook.
     pub probes: Vec<Probe>,
     /// The programs' counters.
@@ -75,6 +78,7 @@ impl Summary {
                 .iter()
                 .map(|slot| Listener::of(slot, directory))
                 .collect(),
+            worst: None,
             probes: probes.into_iter().map(Probe::of).collect(),
             counters: counters.collect(),
             remedy: Vec::new(),
@@ -83,13 +87,14 @@ impl Summary {
         }
     }
 
-    /// Adds what to do.
+    /// Adds what it comes to and what to do.
     pub fn advise(&mut self, hints: &Hints, settings: &Settings, reconnect: Vec<Group>) {
         let busiest = self.listeners.iter().max_by_key(|at| at.cookies_sent);
         let queue = busiest.map(|listener| Queue {
             limit: listener.accept_queue.limit,
             cookies: listener.cookies_sent,
         });
+        self.worst = hints.worst;
         self.remedy = remedy::steps(hints, settings, queue);
         self.reconnect = reconnect;
     }
@@ -159,6 +164,9 @@ impl Summary {
         }
         for text in opened(books) {
             line(text);
+        }
+        if let Some(worst) = &self.worst {
+            line(worst.text());
         }
         if hints.watched > 0 {
             line(format!(

@@ -65,6 +65,7 @@ fn text_says_what_was_seen_and_what_to_do() {
 damaged connections: 2 with a wrong window scale
 5 handshakes in 1m 30s: 3 ok, 2 mismatch (cookie_ignored_rcvbuf 2)
 listener :9092: backlog limit 50, 2 of 5 handshakes took the cookie path
+worst: at most 5.12 kB/s at 200 ms RTT, from 10.9.0.2:4 to 10.9.0.1:9092
 windows: seen on the wire of 0 of 2 damaged connections
 what to do, in this order:
   1. reconnect the damaged clients: ";
@@ -154,6 +155,9 @@ fn json_has_the_fields_of_the_schema() {
     assert_eq!(json["probes"][0]["probe"], "inet_sock_set_state");
     assert_eq!(json["probes"][0]["mechanism"], "raw_tracepoint");
     assert!(json["probes"][0]["missed"].is_null());
+    assert_eq!(json["worst"]["flow"]["remote"]["port"], 4);
+    assert_eq!(json["worst"]["window_bytes"], 1024);
+    assert_eq!(json["worst"]["ceiling_bytes_per_second"], 5120.0);
     assert_eq!(json["counters"]["established"], 5);
     assert_eq!(json["exit_code"], 0);
     assert_eq!(json["remedy"].as_array().unwrap().len(), 5);
@@ -227,6 +231,7 @@ fn connections_opened_here_are_summed_up_by_the_port_they_lead_to() {
 damaged connections: 2 without window scaling
 3 handshakes in 5s: 1 ok, 2 scale_lost (peer_did_not_grant 2)
 opened to :9092: 3 connections, 2 of them damaged
+worst: at most 328 kB/s at 200 ms RTT, from 10.9.0.2:9092 to 10.9.0.1:40002
 what to do, in this order:
   1. some servers granted neither window scale nor timestamps nor SACK, as a SYN cookie does without timestamps: net.ipv4.tcp_timestamps=1 on both ends, a longer listen queue on those servers, and nothing in between that strips options
   2. reconnect what was opened here, once that is done: a connection keeps for life what its handshake agreed on

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use tcpwnd_core::findings::{ClosedFlow, Evidence, Finding, WindowSeen};
 use tcpwnd_core::{LostCause, Verdict};
 
+use super::impact;
 use crate::commands::session::Sink;
 use crate::host::clock;
 
@@ -47,6 +48,8 @@ pub struct Row<'a> {
     pub note: &'a str,
     /// How many times too small the peer's window looks to this host, where that is not 1.
     pub send_factor: Option<f64>,
+    /// What the connection can do at most, where it is held back.
+    pub impact: Option<String>,
 }
 
 /// How the table is drawn.
@@ -109,7 +112,13 @@ impl Style {
         };
         let send = row
             .send_factor
-            .map(|factor| format!(" (peer's window: {})", Factor(factor)));
+            .map(|factor| format!("peer's window: {}", Factor(factor)));
+        let more: Vec<_> = [send, row.impact.clone()].into_iter().flatten().collect();
+        let more = if more.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", more.join("; "))
+        };
         let line = format!(
             "{:<8} {:<w$} {:>5} {:<w$} {:>5} {}{:<9} {:>3} {:>4} {:>7} {:>10} {verdict} {}{}{}",
             row.time,
@@ -125,7 +134,7 @@ impl Style {
             dash(row.peer_window),
             row.cause,
             row.note,
-            send.unwrap_or_default(),
+            more,
         );
         line.trim_end().to_owned()
     }
@@ -206,6 +215,7 @@ impl<'a> Row<'a> {
             verdict: finding.verdict.name(),
             cause: finding.verdict.cause().unwrap_or_default(),
             send_factor: send.filter(|factor| Factor(*factor).is_damage()),
+            impact: impact::text(&finding.impact),
         }
     }
 }
@@ -266,130 +276,5 @@ pub fn address(addr: IpAddr, width: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Row, Style};
-
-    const PLAIN: Style = Style {
-        wide: false,
-        colour: false,
-        roles: false,
-    };
-
-    fn row() -> Row<'static> {
-        Row {
-            time: "12:00:01".to_owned(),
-            local: "10.9.0.1:9092".parse().unwrap(),
-            remote: "10.9.0.2:40000".parse().unwrap(),
-            role: "server",
-            path: "cookie",
-            advertised: Some(1),
-            used: Some(7),
-            factor: Some(64.0),
-            peer_window: Some(1024),
-            verdict: "mismatch",
-            cause: "cookie_ignored_rcvbuf",
-            note: "",
-            send_factor: None,
-        }
-    }
-
-    #[test]
-    fn columns_are_aligned() {
-        let lines = [PLAIN.header(), PLAIN.row(&row())].join("\n");
-        let expected = "\
-TIME     LADDR           LPORT RADDR           RPORT PATH      ADV USED  FACTOR   PEER_WND VERDICT    CAUSE
-12:00:01 10.9.0.1         9092 10.9.0.2        40000 cookie      1    7      64       1024 mismatch   cookie_ignored_rcvbuf";
-        assert_eq!(lines, expected);
-    }
-
-    #[test]
-    fn there_is_a_column_for_the_role_where_it_is_asked_for() {
-        let style = Style {
-            roles: true,
-            ..PLAIN
-        };
-        let row = Row {
-            local: "10.9.0.2:40000".parse().unwrap(),
-            remote: "10.9.0.1:9092".parse().unwrap(),
-            role: "client",
-            path: "normal",
-            advertised: Some(7),
-            used: None,
-            factor: Some(1.0),
-            peer_window: Some(64_240),
-            verdict: "scale_lost",
-            cause: "peer_did_not_grant",
-            note: ", nor timestamps nor SACK",
-            ..row()
-        };
-        let lines = [style.header(), style.row(&row)].join("\n");
-        let expected = "\
-TIME     LADDR           LPORT RADDR           RPORT ROLE   PATH      ADV USED  FACTOR   PEER_WND VERDICT    CAUSE
-12:00:01 10.9.0.2        40000 10.9.0.1         9092 client normal      7    -       1      64240 scale_lost peer_did_not_grant, nor timestamps nor SACK";
-        assert_eq!(lines, expected);
-    }
-
-    #[test]
-    fn ipv6_is_cut_unless_wide() {
-        let long = "[fd00:1111:2222:3333:4444:5555:6666:7777]:9092";
-        let row = Row {
-            local: long.parse().unwrap(),
-            ..row()
-        };
-        let narrow = PLAIN.row(&row);
-        assert!(narrow.contains(" fd00:1111:2222~  9092 "), "{narrow}");
-        let wide = Style {
-            wide: true,
-            ..PLAIN
-        }
-        .row(&row);
-        assert!(
-            wide.contains(" fd00:1111:2222:3333:4444:5555:6666:7777  9092 "),
-            "{wide}"
-        );
-    }
-
-    #[test]
-    fn what_is_unknown_is_a_dash() {
-        let row = Row {
-            advertised: None,
-            used: None,
-            factor: None,
-            peer_window: None,
-            verdict: "unverified",
-            cause: "no_record",
-            path: "unknown",
-            ..row()
-        };
-        let line = PLAIN.row(&row);
-        assert!(
-            line.ends_with("unknown     -    -       -          - unverified no_record"),
-            "{line}"
-        );
-    }
-
-    #[test]
-    fn overruns_and_the_other_direction_are_shown() {
-        let row = Row {
-            factor: Some(1.0 / 128.0),
-            send_factor: Some(128.0),
-            ..row()
-        };
-        let line = PLAIN.row(&row);
-        assert!(line.contains("  1/128 "), "{line}");
-        assert!(line.ends_with(" (peer's window: 128)"), "{line}");
-    }
-
-    #[test]
-    fn colour_surrounds_the_padded_verdict() {
-        let line = Style {
-            colour: true,
-            ..PLAIN
-        }
-        .row(&row());
-        assert!(
-            line.contains("\x1b[31mmismatch  \x1b[0m cookie_ignored_rcvbuf"),
-            "{line:?}"
-        );
-    }
-}
+#[path = "table_tests.rs"]
+mod tests;

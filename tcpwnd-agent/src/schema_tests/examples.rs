@@ -128,6 +128,11 @@ pub fn printed() -> (Vec<Value>, String) {
     second.handshake.synacks = 2;
     second.handshake.flags |= handshake_flags::SYNACKS_DIFFER;
     lines.record(&second);
+    // No time is known, neither a measured one nor that of the handshake.
+    let mut timeless = testing::handshake(9092, 12, 1, 7);
+    timeless.child.srtt_us8 = 0;
+    timeless.handshake.synacks = 2;
+    let timeless = lines.record(&timeless);
     // Timestamps and no MSS.
     let mut timestamps = testing::handshake(9092, 5, 7, 7);
     let handshake = &mut timestamps.handshake;
@@ -219,8 +224,14 @@ pub fn printed() -> (Vec<Value>, String) {
 
     let mut out = lines.out;
     let mut json = Json::new(&mut out, true);
-    for missed in [None, Some(0)] {
-        json.now(summary::KIND, summary(&lines.engine, &hints, missed))
+    let mut without_time = Hints::default();
+    without_time.add(&timeless);
+    for (missed, hints) in [
+        (None, &hints),
+        (Some(0), &without_time),
+        (Some(0), &Hints::default()),
+    ] {
+        json.now(summary::KIND, summary(&lines.engine, hints, missed))
             .unwrap();
     }
     json::error(&mut out, "failed to attach").unwrap();

@@ -298,6 +298,9 @@ fn finding(
         impact: Impact {
             srtt_us: impact.srtt_us,
             handshake_us: impact.handshake_us,
+            rtt_us: impact.rtt_us,
+            receive: impact.receive,
+            send: impact.send,
             ceiling_bytes_per_second: impact.ceiling_bytes_per_second,
         },
         inputs: judgement

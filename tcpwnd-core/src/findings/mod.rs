@@ -17,7 +17,7 @@ pub use listener::{Listener, Process};
 pub use opened::{GrantEvidence, OfferEvidence, OpenedEvidence, SettingEvidence};
 pub use place::{Container, Place, Pod};
 
-use crate::detect::window_scale::{ChangedInput, Damage, Path, Role, Verdict};
+use crate::detect::window_scale::{ChangedInput, Damage, Held, Path, Role, Verdict};
 use crate::flow::Flow;
 use crate::label::labels;
 use serde::Serialize;
@@ -165,6 +165,12 @@ pub struct Impact {
     pub srtt_us: Option<u32>,
     /// From the SYN+ACK to the ACK, microseconds; `None` when it is not known which was answered.
     pub handshake_us: Option<u64>,
+    /// The one of the two that ceilings are computed with.
+    pub rtt_us: Option<u64>,
+    /// What holds back the peer, when it sends.
+    pub receive: Option<Held>,
+    /// What holds back this host, when it sends.
+    pub send: Option<Held>,
     /// Window per round trip of the direction that is held back most, bytes per second.
     pub ceiling_bytes_per_second: Option<f64>,
 }

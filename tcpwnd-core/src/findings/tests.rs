@@ -53,7 +53,9 @@ fn a_mismatch_as_json() {
             },
             "send": {"offered": 9, "used": 9, "factor": 1.0, "damage": "none"},
             "impact": {
-                "srtt_us": null, "handshake_us": 200_000, "ceiling_bytes_per_second": 5120.0
+                "srtt_us": null, "handshake_us": 200_000, "rtt_us": 200_000,
+                "receive": {"window_bytes": 1024, "ceiling_bytes_per_second": 5120.0},
+                "send": null, "ceiling_bytes_per_second": 5120.0
             },
             "evidence": {
                 "synack": {
@@ -289,7 +291,10 @@ fn a_server_that_granted_nothing_as_json() {
             },
             "send": {"offered": null, "used": null, "factor": 1.0, "damage": "none"},
             "impact": {
-                "srtt_us": 200_000, "handshake_us": null, "ceiling_bytes_per_second": 327_675.0
+                "srtt_us": 200_000, "handshake_us": null, "rtt_us": 200_000,
+                "receive": {"window_bytes": 65535, "ceiling_bytes_per_second": 327_675.0},
+                "send": {"window_bytes": 65535, "ceiling_bytes_per_second": 327_675.0},
+                "ceiling_bytes_per_second": 327_675.0
             },
             "evidence": {
                 "syn": {"window_scale": 7, "window_clamp": 3_145_728},

@@ -5,10 +5,20 @@ use super::Verdict;
 use super::evidence::Told;
 use super::paired::Paired;
 use super::verdict::{Comparison, Damage, Direction};
+use serde::Serialize;
 use tcpwnd_common::{Child, HandshakeRecord};
 
 /// Largest value of a header's window field.
 const MAX_WINDOW_FIELD: u64 = 65_535;
+
+/// What holds back whoever sends in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Held {
+    /// The window that the sender of the data is held to, bytes.
+    pub window_bytes: u64,
+    /// That window per round-trip time, bytes per second; `None` where no time is known.
+    pub ceiling_bytes_per_second: Option<f64>,
+}
 
 /// What a connection can do as it left the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,9 +31,15 @@ pub struct Impact {
     /// Time from the SYN+ACK to the ACK, microseconds: the round-trip time as far as the
     /// handshake tells; `None` where it is not known which SYN+ACK was answered.
     pub handshake_us: Option<u64>,
-    /// The smallest window that a damaged direction is held to, per round-trip time (the
-    /// smoothed one if known, else the handshake's; for a SYN cookie the other way round), bytes
-    /// per second; `None` where nothing holds the connection back or no time is known.
+    /// The round-trip time that ceilings are computed with, microseconds: the smoothed one if
+    /// known, else the handshake's; for a SYN cookie the other way round.
+    pub rtt_us: Option<u64>,
+    /// What holds back the peer; `None` where nothing does, or where it is not known what.
+    pub receive: Option<Held>,
+    /// What holds back this host, likewise.
+    pub send: Option<Held>,
+    /// The lower ceiling of both directions, bytes per second; `None` where nothing holds the
+    /// connection back or no time is known.
     pub ceiling_bytes_per_second: Option<f64>,
 }
 
@@ -44,6 +60,32 @@ impl Impact {
         Self {
             srtt_us: srtt_us(child.srtt_us8),
             ..Self::default()
+        }
+    }
+
+    /// The same, with the windows that the directions are held to, bytes, in a round trip of
+    /// `rtt_us` microseconds.
+    pub(super) fn held_to(
+        self,
+        receive: Option<u64>,
+        send: Option<u64>,
+        rtt_us: Option<u64>,
+    ) -> Self {
+        let rtt_us = rtt_us.filter(|rtt| *rtt != 0);
+        let held = |window_bytes| Held {
+            window_bytes,
+            ceiling_bytes_per_second: rtt_us.and_then(|rtt| ceiling(window_bytes, rtt)),
+        };
+        let (receive, send) = (receive.map(held), send.map(held));
+        let ceilings = [receive, send].into_iter().flatten();
+        Self {
+            rtt_us,
+            receive,
+            send,
+            ceiling_bytes_per_second: ceilings
+                .filter_map(|held| held.ceiling_bytes_per_second)
+                .reduce(f64::min),
+            ..self
         }
     }
 }
@@ -85,12 +127,16 @@ pub(super) fn of(
     let Comparison { receive, send, .. } = comparison;
     let measured = Impact::measured(record, Some(paired));
     let peer_window = peer_window(record.child.rcv_wnd, receive.used, receive.announced);
-    let receives = receive.damage() == Damage::TooSmall || matches!(verdict, Verdict::ScaleLost(_));
-    let received = receives.then_some(peer_window);
-    let sent = (send.damage() == Damage::TooSmall)
-        .then(|| first_window(paired, send))
-        .flatten();
-    let held_to = received.into_iter().chain(sent).min();
+    let lost = matches!(verdict, Verdict::ScaleLost(_));
+    let received = (lost || receive.damage() == Damage::TooSmall).then_some(peer_window);
+    let sent = if lost {
+        // Nor does the peer scale its own.
+        Some(MAX_WINDOW_FIELD)
+    } else if send.damage() == Damage::TooSmall {
+        first_window(paired, send)
+    } else {
+        None
+    };
     let handshake_us = handshake_us(record, paired, told);
     let srtt_us = measured.srtt_us.map(u64::from);
     // A cookie's is measured by its timestamp, which keeps options in its low 6 bits and is up to
@@ -103,10 +149,7 @@ pub(super) fn of(
     Impact {
         peer_window_bytes: Some(peer_window),
         handshake_us,
-        ceiling_bytes_per_second: held_to
-            .zip(rtt_us)
-            .and_then(|(window, rtt)| ceiling(window, rtt)),
-        ..measured
+        ..measured.held_to(received, sent, rtt_us)
     }
 }
 

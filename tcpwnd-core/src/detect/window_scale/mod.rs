@@ -21,7 +21,7 @@ mod verdict;
 
 pub use changes::{ChangedInput, Input};
 pub(crate) use evidence::{Offer, options};
-pub use impact::{Impact, peer_window};
+pub use impact::{Held, Impact, peer_window};
 pub(crate) use impact::{ceiling, on_wire, srtt_us};
 pub use listening::{Listening, Share};
 pub use opened::judge_opened;

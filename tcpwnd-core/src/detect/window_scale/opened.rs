@@ -8,8 +8,7 @@
 use super::evidence::{self, Offer, Used};
 use super::verdict::{Direction, Judgement, began_before, log2_ratio};
 use super::{
-    Context, Impact, LostCause, MismatchCause, Path, UnverifiedCause, Verdict, ceiling, options,
-    peer_window,
+    Context, Impact, LostCause, MismatchCause, Path, UnverifiedCause, Verdict, options, peer_window,
 };
 use crate::tcp_options::Options;
 use tcpwnd_common::{Connect, ConnectRecord, connect_flags};
@@ -179,18 +178,17 @@ fn impact(
 ) -> Impact {
     let child = &record.child;
     let measured = Impact::of_socket(child);
-    let held_to = match verdict {
-        Verdict::ScaleLost(_) => Some(child.window_clamp.min(UNSCALED)),
+    let (received, sent) = match verdict {
+        Verdict::ScaleLost(_) => (Some(child.window_clamp.min(UNSCALED)), Some(UNSCALED)),
         // This host's windows look too large to the peer then; it is the peer's that hold back.
-        Verdict::Mismatch(_) => Some(UNSCALED),
-        Verdict::Ok | Verdict::Unverified(_) => None,
+        Verdict::Mismatch(_) => (None, Some(UNSCALED)),
+        Verdict::Ok | Verdict::Unverified(_) => (None, None),
     };
+    let bytes = |window: Option<u32>| window.map(u64::from);
+    let rtt_us = measured.srtt_us.map(u64::from);
     Impact {
         peer_window_bytes: Some(peer_window(child.rcv_wnd, used, peer_reads)),
-        ceiling_bytes_per_second: held_to
-            .zip(measured.srtt_us)
-            .and_then(|(window, rtt)| ceiling(window.into(), rtt.into())),
-        ..measured
+        ..measured.held_to(bytes(received), bytes(sent), rtt_us)
     }
 }
 

@@ -76,6 +76,8 @@ fn scale_lost_is_held_to_what_the_field_can_say() {
     let impact = judged(&record).impact;
     assert_eq!(impact.peer_window_bytes, Some(65_535));
     assert_eq!(impact.ceiling_bytes_per_second, Some(65_535.0 * 5.0));
+    // Neither end scales.
+    assert_eq!(impact.send, impact.receive);
 }
 
 /// The consumers' side: the window that this host takes the peer's for.
@@ -104,6 +106,35 @@ fn the_smaller_window_of_both_directions_is_the_ceiling() {
     record.child.snd_wscale = 8;
     let impact = judged(&record).impact;
     assert_eq!(impact.ceiling_bytes_per_second, Some(1_024.0 * 5.0));
+}
+
+#[test]
+fn each_damaged_direction_has_its_own_window_and_ceiling() {
+    let held = |window_bytes, ceiling| {
+        Some(Held {
+            window_bytes,
+            ceiling_bytes_per_second: ceiling,
+        })
+    };
+    let mut record = cookie(1, 7);
+    let impact = judged(&record).impact;
+    assert_eq!(impact.rtt_us, Some(200_000));
+    assert_eq!(
+        (impact.receive, impact.send),
+        (held(1_024, Some(5_120.0)), None)
+    );
+    record.child.snd_wscale = 0;
+    let impact = judged(&record).impact;
+    assert_eq!(impact.receive, held(1_024, Some(5_120.0)));
+    assert_eq!(impact.send, held(502, Some(2_510.0)));
+    // No time is known: the windows still are.
+    record.handshake.synacks = 2;
+    record.handshake.ack.options = ack_options(None);
+    let impact = judged(&record).impact;
+    assert_eq!((impact.rtt_us, impact.receive), (None, held(1_024, None)));
+    assert_eq!(impact.ceiling_bytes_per_second, None);
+    let sound = judged(&healthy()).impact;
+    assert_eq!((sound.receive, sound.send), (None, None));
 }
 
 #[test]
