@@ -109,6 +109,7 @@ impl Owner {
 impl From<Owner> for risk::Process {
     fn from(owner: Owner) -> Self {
         Self {
+            kafka: owner.is_kafka(),
             pid: owner.pid,
             name: owner.name,
         }

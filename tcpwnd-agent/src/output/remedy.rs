@@ -3,6 +3,7 @@
 //! Constraint: a step is given only where a cause that was found calls for it, and a setting's
 //! present value only where it was read.
 
+mod listens;
 mod opened;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use tcpwnd_core::detect::window_scale::{
 use tcpwnd_core::findings::{Evidence, Finding};
 use tcpwnd_core::risk;
 
+use self::listens::Listens;
 use self::opened::Opened;
 use super::impact::Worst;
 use crate::host::settings::Settings;
@@ -39,6 +41,7 @@ pub struct Hints {
     by_cookie: bool,
     rcvbuf_locked: bool,
     netns: BTreeSet<u32>,
+    listens: Listens,
     changed: BTreeMap<&'static str, ChangedInput>,
     /// Shift counts that a SYN proxy's rule announced and that the sockets used.
     synproxy: BTreeSet<(u8, u8)>,
@@ -72,6 +75,7 @@ impl Hints {
             Evidence::Accepted(evidence) => evidence,
             Evidence::Opened(evidence) => return self.opened.add(finding.verdict, evidence),
         };
+        self.listens.add(finding.listener.process.as_ref());
         self.by_cookie |= finding.path == Path::Cookie;
         match finding.verdict {
             Verdict::Mismatch(cause) => {
@@ -133,7 +137,7 @@ pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<St
          bring on the same flood again)"
     )];
     if hints.by_cookie {
-        steps.push(longer_queue(&settings, queue));
+        steps.push(longer_queue(&hints.listens, &settings, queue));
         steps.extend(no_cookies(&settings));
     }
     steps.extend(of_buffer(hints));
@@ -155,15 +159,15 @@ pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<St
     steps
 }
 
-fn longer_queue(settings: &Settings, queue: Option<Queue>) -> String {
+fn longer_queue(listens: &Listens, settings: &Settings, queue: Option<Queue>) -> String {
     let wanted = queue.map_or(SHORTEST, |queue| {
         let wanted = queue.cookies.checked_next_power_of_two().unwrap_or(LONGEST);
         wanted.clamp(SHORTEST, LONGEST)
     });
     let limit = queue.map(|queue| queue.limit);
     format!(
-        "make the listen queue longer, so that no cookies are needed: {} in Kafka from 3.2 on, {}, {}",
-        set("socket.listen.backlog.size", limit, wanted),
+        "make the listen queue longer, so that no cookies are needed: {}, {}, {}",
+        listens.backlog(limit, wanted),
         set("net.core.somaxconn", settings.somaxconn, wanted),
         set(
             "net.ipv4.tcp_max_syn_backlog",
@@ -196,9 +200,11 @@ fn of_buffer(hints: &Hints) -> Option<String> {
         MismatchCause::Unknown,
     ];
     (hints.rcvbuf_locked && hints.any(&matters)).then(|| {
-        "socket.receive.buffer.bytes=-1 in Kafka: without SO_RCVBUF there is nothing for the cookie \
-         path to forget; autotuning then decides on memory"
-            .to_owned()
+        format!(
+            "{}: without SO_RCVBUF there is nothing for the cookie path to forget; autotuning then \
+             decides on memory",
+            hints.listens.no_rcvbuf()
+        )
     })
 }
 

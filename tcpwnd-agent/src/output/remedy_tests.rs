@@ -1,9 +1,11 @@
 //! Which steps are given for which causes.
 
 use tcpwnd_core::detect::window_scale::{ChangedInput, Input, LostCause, MismatchCause};
+use tcpwnd_core::findings::Process;
 
 use super::{Hints, Queue, steps};
 use crate::host::settings::Settings;
+use crate::testing;
 
 const SETTINGS: Settings = Settings {
     netns: Some(7),
@@ -64,7 +66,7 @@ fn each_cause_has_its_own_steps_behind_the_common_ones() {
         (
             MismatchCause::CookieIgnoredRcvbuf,
             &[
-                "socket.receive.buffer.bytes",
+                "no SO_RCVBUF",
                 "a kernel whose cookie path respects SO_RCVBUF",
             ],
         ),
@@ -75,14 +77,14 @@ fn each_cause_has_its_own_steps_behind_the_common_ones() {
         (
             MismatchCause::RcvbufChanged,
             &[
-                "socket.receive.buffer.bytes",
+                "no SO_RCVBUF",
                 "set SO_RCVBUF before listen(), and leave it alone",
             ],
         ),
         (
             MismatchCause::ListenerChanged,
             &[
-                "socket.receive.buffer.bytes",
+                "no SO_RCVBUF",
                 "give every listener of the port the same SO_RCVBUF",
             ],
         ),
@@ -129,8 +131,8 @@ fn present_and_proposed_values_stand_beside_each_other() {
     );
     assert!(
         found[1].ends_with(
-            "socket.listen.backlog.size=2048 (now 50) in Kafka from 3.2 on, net.core.somaxconn as it \
-             is (4096), net.ipv4.tcp_max_syn_backlog=2048 (now 512)"
+            "the backlog given to listen()=2048 (now 50; socket.listen.backlog.size in Kafka from 3.2 \
+             on), net.core.somaxconn as it is (4096), net.ipv4.tcp_max_syn_backlog=2048 (now 512)"
         ),
         "{found:?}"
     );
@@ -184,4 +186,32 @@ fn a_syn_proxy_without_a_scale_is_given_one() {
             "timestamp and wscale in the rule of netfilter's SYN proxy",
         ]
     );
+}
+
+/// From the process that the finding names to the words.
+#[test]
+fn kafkas_settings_are_named_where_the_damaged_listener_is_a_broker() {
+    let said = |kafka: Option<bool>| {
+        let record = testing::handshake(9092, 1, 1, 7);
+        let mut finding = testing::finding(&mut testing::engine(), &record);
+        finding.listener.process = kafka.map(|kafka| Process {
+            pid: 812,
+            name: "java".to_owned(),
+            kafka,
+            others: 0,
+        });
+        let mut hints = Hints::default();
+        hints.add(&finding);
+        steps(&hints, &SETTINGS, None).join("\n")
+    };
+    let has = |text: &str| {
+        (
+            text.contains("socket.listen.backlog.size") && text.contains("socket.receive.buffer"),
+            text.contains("the backlog given to listen()") && text.contains("no SO_RCVBUF"),
+        )
+    };
+    assert_eq!(has(&said(Some(true))), (true, false));
+    assert_eq!(has(&said(Some(false))), (false, true));
+    assert_eq!(has(&said(None)), (true, true));
+    assert!(!said(Some(false)).contains("Kafka"));
 }

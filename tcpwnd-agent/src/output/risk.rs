@@ -71,7 +71,10 @@ fn instruction(remedy: &Remedy) -> String {
 fn of_listener(out: &mut String, listener: &ListenerReport) {
     let address = SocketAddr::new(listener.addr, listener.port);
     let process = match &listener.process {
-        Some(process) => format!("{} (pid {})", process.name, process.pid),
+        Some(process) => {
+            let kafka = if process.kafka { "Kafka, " } else { "" };
+            format!("{} ({kafka}pid {})", process.name, process.pid)
+        }
         None => "process not seen".to_owned(),
     };
     line(

@@ -22,6 +22,7 @@ fn good() -> Host {
         process: Some(Process {
             pid,
             name: name.to_owned(),
+            kafka: name == "java",
         }),
     };
     let names = [
@@ -90,6 +91,21 @@ fn a_good_host() {
 #[test]
 fn kafkas_defaults() {
     assert_eq!(golden("kafka_defaults", &kafka()).level, Level::Risk);
+}
+
+/// What listens there is no broker: nothing is said of Kafka.
+#[test]
+fn another_application() {
+    let mut host = kafka();
+    for listener in host.listeners.iter_mut().flatten().take(1) {
+        listener.process = Some(Process {
+            pid: 812,
+            name: "nginx".to_owned(),
+            kafka: false,
+        });
+    }
+    let assessment = golden("another_application", &host);
+    assert!(!text(&assessment).contains("Kafka"));
 }
 
 #[test]

@@ -6,9 +6,40 @@ use serde::Serialize;
 
 use super::{Finding, Level, Listener, Process, QUEUE, Settings};
 
-const BACKLOG: &str = "backlog that the application passes to listen() \
-                       (socket.listen.backlog.size in Kafka, from 3.2 on)";
-const SO_RCVBUF: &str = "SO_RCVBUF (socket.receive.buffer.bytes in Kafka; -1: not set)";
+/// What the settings of a listener are called to whoever makes them.
+struct Names {
+    backlog: &'static str,
+    rcvbuf: &'static str,
+}
+
+/// To whoever runs a Kafka broker.
+const OF_KAFKA: Names = Names {
+    backlog: "socket.listen.backlog.size (in Kafka from 3.2 on)",
+    rcvbuf: "socket.receive.buffer.bytes (-1: SO_RCVBUF is not set)",
+};
+
+/// To anybody else.
+const OF_OTHERS: Names = Names {
+    backlog: "backlog that the application passes to listen()",
+    rcvbuf: "SO_RCVBUF (-1: not set)",
+};
+
+/// Where it is not known which of the two it is.
+const OF_EITHER: Names = Names {
+    backlog: "backlog that the application passes to listen() \
+              (socket.listen.backlog.size in Kafka, from 3.2 on)",
+    rcvbuf: "SO_RCVBUF (socket.receive.buffer.bytes in Kafka; -1: not set)",
+};
+
+impl Names {
+    const fn of(process: Option<&Process>) -> &'static Self {
+        match process {
+            Some(Process { kafka: true, .. }) => &OF_KAFKA,
+            Some(_) => &OF_OTHERS,
+            None => &OF_EITHER,
+        }
+    }
+}
 
 /// A listener and what is to be said of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,7 +141,8 @@ fn queue(listener: &Listener, settings: &Settings) -> Finding {
     };
     let mut finding = Finding::new(level, "listen queue", read, why);
     if limit < QUEUE {
-        finding = finding.set(BACKLOG, limit, QUEUE);
+        let names = Names::of(listener.process.as_ref());
+        finding = finding.set(names.backlog, limit, QUEUE);
         finding = match settings.somaxconn {
             Some(most) if most < QUEUE => finding.set("net.core.somaxconn", most, QUEUE),
             _ => finding,
@@ -160,5 +192,6 @@ fn buffer(
          and the peer takes each window for {factor} times smaller than it is"
     );
     // The kernel doubles what the application passes (sock_setsockopt, net/core/sock.c).
-    Finding::new(level, ABOUT, read, why).set(SO_RCVBUF, rcvbuf / 2, -1)
+    let names = Names::of(listener.process.as_ref());
+    Finding::new(level, ABOUT, read, why).set(names.rcvbuf, rcvbuf / 2, -1)
 }

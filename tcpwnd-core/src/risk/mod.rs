@@ -94,6 +94,8 @@ pub struct Process {
     pub pid: u32,
     /// Its name, of at most 15 bytes.
     pub name: String,
+    /// It is a Kafka broker, by its command line.
+    pub kafka: bool,
 }
 
 /// Something that was looked at.

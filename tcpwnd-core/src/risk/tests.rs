@@ -1,6 +1,8 @@
 //! What is called a risk, what a notice, and what neither.
 
-use super::{Assessment, Finding, Host, Level, Listener, ListenerReport, Settings, assess};
+use super::{
+    Assessment, Finding, Host, Level, Listener, ListenerReport, Process, Settings, assess,
+};
 use std::net::{IpAddr, Ipv4Addr};
 
 fn settings() -> Settings {
@@ -90,6 +92,37 @@ fn kafkas_defaults_are_a_risk_with_cookies_only() {
     assert_eq!(broker.level, Level::Notice);
     let queue = about(&broker.findings, "listen queue");
     assert!(queue.why.contains("dropped"), "{}", queue.why);
+}
+
+#[test]
+fn kafkas_settings_are_named_where_the_listener_is_a_broker() {
+    let named = |kafka: Option<bool>| {
+        let process = kafka.map(|kafka| Process {
+            pid: 812,
+            name: "java".to_owned(),
+            kafka,
+        });
+        let listener = Listener {
+            process,
+            ..self::kafka()
+        };
+        let findings = report(settings(), listener).findings;
+        let what = |about_what| about(&findings, about_what).remedies[0].what;
+        [what("listen queue"), what("receive buffer")]
+    };
+    let has = |text: &str| named_in(&named(Some(true)), text);
+    assert!(has("socket.listen.backlog.size") && has("socket.receive.buffer.bytes"));
+    assert!(!has("listen()"));
+    let has = |text: &str| named_in(&named(Some(false)), text);
+    assert!(has("listen()") && has("SO_RCVBUF"));
+    assert!(!has("Kafka") && !has("socket."));
+    let has = |text: &str| named_in(&named(None), text);
+    assert!(has("listen()") && has("socket.listen.backlog.size"));
+    assert!(has("SO_RCVBUF") && has("socket.receive.buffer.bytes"));
+}
+
+fn named_in(remedies: &[&str], text: &str) -> bool {
+    remedies.iter().any(|what| what.contains(text))
 }
 
 #[test]
