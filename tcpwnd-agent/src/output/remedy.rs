@@ -3,6 +3,7 @@
 //! Constraint: a step is given only where a cause that was found calls for it, and a setting's
 //! present value only where it was read.
 
+mod cookies;
 mod listens;
 mod opened;
 
@@ -11,18 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tcpwnd_core::detect::window_scale::{
     ChangedInput, Input, LostCause, MismatchCause, Path, Verdict,
 };
-use tcpwnd_core::findings::{Evidence, Finding};
-use tcpwnd_core::risk;
+use tcpwnd_core::findings::{AcceptedEvidence, Evidence, Finding};
 
 use self::listens::Listens;
 use self::opened::Opened;
 use super::impact::Worst;
 use crate::host::settings::Settings;
-
-/// Shortest and longest listen queue that is proposed, connections; the kernel keeps its limit in
-/// 16 bits up to 5.3 (`somaxconn`, net/core/sysctl_net_core.c).
-const SHORTEST: u64 = risk::QUEUE as u64;
-const LONGEST: u64 = 65_535;
 
 /// How the step begins that the commands belong to which close connections.
 pub const RECONNECT: &str = "reconnect";
@@ -39,7 +34,9 @@ pub struct Hints {
     mismatch: BTreeSet<MismatchCause>,
     lost: BTreeSet<LostCause>,
     by_cookie: bool,
-    rcvbuf_locked: bool,
+    /// SO_RCVBUF of the listeners that have it set, bytes as the application gave them: the smallest
+    /// and the largest.
+    rcvbuf: Option<(u32, u32)>,
     netns: BTreeSet<u32>,
     listens: Listens,
     changed: BTreeMap<&'static str, ChangedInput>,
@@ -79,9 +76,7 @@ impl Hints {
         self.by_cookie |= finding.path == Path::Cookie;
         match finding.verdict {
             Verdict::Mismatch(cause) => {
-                let inputs = [evidence.inputs, evidence.cookie_inputs];
-                let locked = inputs.iter().flatten().any(|inputs| inputs.rcvbuf_locked);
-                self.rcvbuf_locked |= locked;
+                self.rcvbuf(evidence);
                 self.mismatch.insert(cause);
                 if cause == MismatchCause::SynproxyWscale
                     && let Some(receive) = finding.receive
@@ -95,6 +90,17 @@ impl Hints {
                 self.lost.insert(cause);
             }
             Verdict::Ok | Verdict::Unverified(_) => {}
+        }
+    }
+
+    /// Notes the SO_RCVBUF of a listener, as it was last.
+    fn rcvbuf(&mut self, evidence: &AcceptedEvidence) {
+        let mut last_first = evidence.cookie_inputs.into_iter().chain(evidence.inputs);
+        if let Some(set) = last_first.find(|inputs| inputs.rcvbuf_locked) {
+            // The kernel doubles what the application passes (sock_setsockopt, net/core/sock.c).
+            let bytes = set.rcvbuf / 2;
+            let (least, most) = self.rcvbuf.unwrap_or((bytes, bytes));
+            self.rcvbuf = Some((least.min(bytes), most.max(bytes)));
         }
     }
 
@@ -137,10 +143,9 @@ pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<St
          bring on the same flood again)"
     )];
     if hints.by_cookie {
-        steps.push(longer_queue(&hints.listens, &settings, queue));
-        steps.extend(no_cookies(&settings));
+        steps.extend(cookies::steps(&hints.listens, &settings, queue));
     }
-    steps.extend(of_buffer(hints));
+    steps.extend(cookies::of_buffer(hints));
     steps.extend(of_timestamps(hints, &settings));
     if hints.any(&[MismatchCause::CookieIgnoredRcvbuf]) {
         steps.push(
@@ -157,55 +162,6 @@ pub fn steps(hints: &Hints, settings: &Settings, queue: Option<Queue>) -> Vec<St
     let mut said = BTreeSet::new();
     steps.retain(|step| said.insert(step.clone()));
     steps
-}
-
-fn longer_queue(listens: &Listens, settings: &Settings, queue: Option<Queue>) -> String {
-    let wanted = queue.map_or(SHORTEST, |queue| {
-        let wanted = queue.cookies.checked_next_power_of_two().unwrap_or(LONGEST);
-        wanted.clamp(SHORTEST, LONGEST)
-    });
-    let limit = queue.map(|queue| queue.limit);
-    format!(
-        "make the listen queue longer, so that no cookies are needed: {}, {}, {}",
-        listens.backlog(limit, wanted),
-        set("net.core.somaxconn", settings.somaxconn, wanted),
-        set(
-            "net.ipv4.tcp_max_syn_backlog",
-            settings.max_syn_backlog,
-            wanted
-        ),
-    )
-}
-
-fn no_cookies(settings: &Settings) -> Option<String> {
-    let forced = match settings.syncookies {
-        Some(0) => return None,
-        Some(2) => ": it is 2, which makes a cookie of every SYN",
-        Some(_) => " (now 1)",
-        None => "",
-    };
-    Some(format!(
-        "or net.ipv4.tcp_syncookies=0{forced}, where no hostile flood can reach the server; a SYN that \
-         finds the queue full is then dropped and sent again after 1 s"
-    ))
-}
-
-fn of_buffer(hints: &Hints) -> Option<String> {
-    use MismatchCause::{AdvWinScaleChanged, CookieIgnoredRcvbuf, ListenerChanged, RcvbufChanged};
-    let matters = [
-        AdvWinScaleChanged,
-        CookieIgnoredRcvbuf,
-        ListenerChanged,
-        RcvbufChanged,
-        MismatchCause::Unknown,
-    ];
-    (hints.rcvbuf_locked && hints.any(&matters)).then(|| {
-        format!(
-            "{}: without SO_RCVBUF there is nothing for the cookie path to forget; autotuning then \
-             decides on memory",
-            hints.listens.no_rcvbuf()
-        )
-    })
 }
 
 fn of_timestamps(hints: &Hints, settings: &Settings) -> Option<String> {

@@ -76,7 +76,7 @@ what to do, in this order:
   2. make the listen queue longer";
     assert!(text.contains(command), "{text}");
     assert!(
-        text.contains("  4. no SO_RCVBUF (socket.receive.buffer.bytes=-1 in Kafka): "),
+        text.contains("  4. no SO_RCVBUF (now 102400; socket.receive.buffer.bytes=-1 in Kafka): "),
         "{text}"
     );
     assert!(

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Level};
+use super::{Finding, Level, Settings};
 
 /// A counter of TcpExt, and what it means that it is not 0.
 struct Counter {
@@ -15,6 +15,8 @@ struct Counter {
 }
 
 const LONGER: &str = "make the listen queues longer: see the listeners";
+const FORCED: &str = "set net.ipv4.tcp_syncookies to 1: at 2 every SYN gets a SYN cookie, however \
+                      long the listen queues are";
 const TRACE: &str = "run `tcpwnd trace` while clients connect: it says which of them are damaged";
 const ACCEPT: &str = "see whether the application accepts fast enough; make its queue longer";
 
@@ -69,14 +71,18 @@ pub(super) fn looked_at(read: &BTreeMap<String, u64>) -> BTreeMap<&'static str, 
 }
 
 /// One for each that is not 0.
-pub(super) fn findings(read: &BTreeMap<String, u64>) -> Vec<Finding> {
+pub(super) fn findings(read: &BTreeMap<String, u64>, settings: &Settings) -> Vec<Finding> {
     let counted = COUNTERS
         .iter()
         .filter_map(|counter| Some((counter, *read.get(counter.name)?)));
     counted
         .filter(|(_, count)| *count > 0)
         .map(|(counter, count)| {
-            Finding::new(Level::Notice, counter.name, count, counter.why).instead(counter.remedy)
+            let remedy = match counter.remedy {
+                LONGER if settings.cookies_always() => FORCED,
+                remedy => remedy,
+            };
+            Finding::new(Level::Notice, counter.name, count, counter.why).instead(remedy)
         })
         .collect()
 }

@@ -132,6 +132,10 @@ fn queue(listener: &Listener, settings: &Settings) -> Finding {
         let why = "the accept queue is full now: handshakes to this listener are dropped, because \
                    the application does not accept fast enough";
         (Level::Risk, why.to_owned())
+    } else if settings.cookies_always() {
+        let why = "every SYN is answered with a SYN cookie while tcp_syncookies is 2, whatever the \
+                   limit is";
+        (Level::Ok, why.to_owned())
     } else if limit < QUEUE {
         let why = format!("SYNs that come while {limit} handshakes are under way {then}");
         (Level::Notice, why)
@@ -140,7 +144,7 @@ fn queue(listener: &Listener, settings: &Settings) -> Finding {
         (Level::Ok, why)
     };
     let mut finding = Finding::new(level, "listen queue", read, why);
-    if limit < QUEUE {
+    if limit < QUEUE && (full || !settings.cookies_always()) {
         let names = Names::of(listener.process.as_ref());
         finding = finding.set(names.backlog, limit, QUEUE);
         finding = match settings.somaxconn {

@@ -189,7 +189,7 @@ pub fn assess(host: &Host) -> Assessment {
         reports
     });
     let findings = settings::findings(settings);
-    let happened = counters::findings(&host.counters);
+    let happened = counters::findings(&host.counters, settings);
     let levels = findings.iter().chain(&happened).map(|one| one.level);
     let of_listeners = listeners.iter().flatten().map(|one| one.level);
     let least = if host.is_seen() {

@@ -23,6 +23,12 @@ impl Settings {
         self.tcp_syncookies != Some(0)
     }
 
+    /// Whether every SYN gets one, whatever the queues are (`tcp_conn_request`,
+    /// net/ipv4/tcp_input.c, 6.12).
+    pub(super) fn cookies_always(&self) -> bool {
+        self.tcp_syncookies == Some(2)
+    }
+
     /// A listener with this receive buffer; `None` where what counts could not be read.
     pub(crate) fn listening(&self, rcvbuf: u32, rcvbuf_set: bool) -> Option<Listening> {
         Some(Listening {

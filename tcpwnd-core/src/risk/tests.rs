@@ -125,6 +125,36 @@ fn named_in(remedies: &[&str], text: &str) -> bool {
     remedies.iter().any(|what| what.contains(text))
 }
 
+/// At 2 the length of a queue has no say in it.
+#[test]
+fn no_longer_queue_is_asked_for_where_every_syn_gets_a_cookie() {
+    let always = Settings {
+        tcp_syncookies: Some(2),
+        ..settings()
+    };
+    let queue = report(always, kafka()).findings.remove(0);
+    assert_eq!((queue.about, queue.level), ("listen queue", Level::Ok));
+    assert!(queue.remedies.is_empty(), "{queue:?}");
+    let host = |tcp_syncookies| Host {
+        settings: Settings {
+            tcp_syncookies: Some(tcp_syncookies),
+            ..settings()
+        },
+        counters: [("SyncookiesSent".to_owned(), 7)].into(),
+        ..Host::default()
+    };
+    let remedy = |cookies| assess(&host(cookies)).happened[0].remedies[0].what;
+    assert!(remedy(1).starts_with("make the listen queues longer"));
+    assert!(remedy(2).starts_with("set net.ipv4.tcp_syncookies to 1"));
+    // A full accept queue is another matter.
+    let full = Listener {
+        queue_len: 51,
+        ..kafka()
+    };
+    let queue = report(always, full).findings.remove(0);
+    assert_eq!((queue.level, queue.remedies.len()), (Level::Risk, 1));
+}
+
 #[test]
 fn a_receive_buffer_that_makes_no_difference_is_ok() {
     let large = Listener {

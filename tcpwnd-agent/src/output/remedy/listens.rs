@@ -12,6 +12,7 @@ use super::set;
 /// The setting's name and since when Kafka has it.
 const BACKLOG: &str = "socket.listen.backlog.size";
 const SINCE: &str = "in Kafka from 3.2 on";
+const RCVBUF: &str = "socket.receive.buffer.bytes=-1 in Kafka";
 
 /// What listens where damaged connections came in.
 #[derive(Clone, Debug, Default)]
@@ -55,12 +56,17 @@ impl Listens {
         }
     }
 
-    /// How to do without SO_RCVBUF.
-    pub fn no_rcvbuf(&self) -> &'static str {
+    /// How to do without SO_RCVBUF, which is so many bytes now, from the smallest to the largest.
+    pub fn no_rcvbuf(&self, (least, most): (u32, u32)) -> String {
+        let now = if least == most {
+            format!("now {least}")
+        } else {
+            format!("now {least} to {most}")
+        };
         match self.kind() {
-            Kind::Kafka => "socket.receive.buffer.bytes=-1 in Kafka",
-            Kind::Other => "no SO_RCVBUF",
-            Kind::Unknown => "no SO_RCVBUF (socket.receive.buffer.bytes=-1 in Kafka)",
+            Kind::Kafka => format!("{RCVBUF} ({now})"),
+            Kind::Other => format!("no SO_RCVBUF ({now})"),
+            Kind::Unknown => format!("no SO_RCVBUF ({now}; {RCVBUF})"),
         }
     }
 }
@@ -68,6 +74,9 @@ impl Listens {
 #[cfg(test)]
 mod tests {
     use super::{Listens, Process};
+
+    /// Of one listener, or of all the same.
+    const ONE: (u32, u32) = (102_400, 102_400);
 
     fn listens(kafka: &[Option<bool>]) -> Listens {
         let mut listens = Listens::default();
@@ -90,7 +99,10 @@ mod tests {
             kafka.backlog(Some(50), 1_024),
             "socket.listen.backlog.size=1024 (now 50) in Kafka from 3.2 on"
         );
-        assert_eq!(kafka.no_rcvbuf(), "socket.receive.buffer.bytes=-1 in Kafka");
+        assert_eq!(
+            kafka.no_rcvbuf(ONE),
+            "socket.receive.buffer.bytes=-1 in Kafka (now 102400)"
+        );
     }
 
     #[test]
@@ -105,7 +117,11 @@ mod tests {
             backlog(Some(4_096)),
             "the backlog given to listen() as it is (4096)"
         );
-        assert_eq!(other.no_rcvbuf(), "no SO_RCVBUF");
+        assert_eq!(other.no_rcvbuf(ONE), "no SO_RCVBUF (now 102400)");
+        assert_eq!(
+            other.no_rcvbuf((65_536, 102_400)),
+            "no SO_RCVBUF (now 65536 to 102400)"
+        );
     }
 
     #[test]
@@ -128,8 +144,8 @@ mod tests {
                 "the backlog given to listen()=1024 (socket.listen.backlog.size in Kafka from 3.2 on)"
             );
             assert_eq!(
-                listens.no_rcvbuf(),
-                "no SO_RCVBUF (socket.receive.buffer.bytes=-1 in Kafka)"
+                listens.no_rcvbuf(ONE),
+                "no SO_RCVBUF (now 102400; socket.receive.buffer.bytes=-1 in Kafka)"
             );
         }
     }
