@@ -2,8 +2,8 @@
 
 use tcpwnd_common::{
     ABI_VERSION, ClosedRecord, ConnectRecord, FlowKey, HandshakeRecord, Header, Inputs, Kind,
-    ListenerKey, ListenerSlot, Outcome, ProgressRecord, ROLE_SERVER, TcpOptions, child_flags,
-    connect_flags, handshake_flags, synack_flags,
+    ListenerKey, ListenerSlot, Outcome, ProgressRecord, ROLE_SERVER, TcpOptions, WindowRecord,
+    child_flags, connect_flags, handshake_flags, synack_flags,
 };
 use tcpwnd_core::detect::window_scale::RmemMax;
 use tcpwnd_core::engine::{Observation, Settings};
@@ -114,6 +114,21 @@ pub fn closed(record: &HandshakeRecord, after_ns: u64) -> ClosedRecord {
     closed.established_ktime_ns = record.header.ktime_ns;
     closed.role = ROLE_SERVER;
     closed
+}
+
+/// The first window of the connection of `record`, sent as its socket shifts it.
+pub fn window(record: &HandshakeRecord) -> WindowRecord {
+    WindowRecord {
+        header: header(Kind::Window, size_of::<WindowRecord>()),
+        flow: record.flow,
+        rcv_wnd: record.child.rcv_wnd,
+        srtt_us8: 0,
+        rcv_wscale: record.child.rcv_wscale,
+        number: 0,
+        last: 0,
+        reserved: 0,
+        established_ktime_ns: record.header.ktime_ns,
+    }
 }
 
 /// A listener with a full queue and as many cookies as given.

@@ -26,6 +26,31 @@ pub struct OpenFlow {
     pub shrink_factor: f64,
     /// Bytes per second that the window allows, where known.
     pub ceiling_bytes_per_second: Option<f64>,
+    /// Its windows that were seen; `None` where the kernel was not asked to show any.
+    pub windows: Option<Windows>,
+}
+
+/// Windows of a connection that were seen as they left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// Sent with the shift count that the verdict rests on.
+    pub agreeing: u32,
+    /// Sent with another one.
+    pub contradicting: u32,
+}
+
+impl Windows {
+    /// Whether they bear the finding out: some were seen, and all of them do.
+    #[must_use]
+    pub fn confirm(self) -> bool {
+        self.agreeing > 0 && self.contradicting == 0
+    }
+
+    /// How many were seen.
+    #[must_use]
+    pub fn seen(self) -> u32 {
+        self.agreeing + self.contradicting
+    }
 }
 
 /// What is open on one port: a local one of connections that this host accepted, a remote one of
@@ -88,15 +113,15 @@ impl OpenFlows {
     }
 
     /// Takes out a connection that ended, unless the entry is of a later one.
-    pub(crate) fn closed(&mut self, record: &ClosedRecord) {
-        if let Some(known) = self.flows.get(&record.flow)
-            && known.established_ktime_ns == record.established_ktime_ns
-        {
-            self.flows.remove(&record.flow);
+    pub(crate) fn closed(&mut self, record: &ClosedRecord) -> Option<OpenFlow> {
+        let known = self.flows.get(&record.flow)?;
+        if known.established_ktime_ns != record.established_ktime_ns {
+            return None;
         }
+        self.flows.remove(&record.flow)
     }
 
-    /// Brings the ceiling of a connection up to date.
+    /// Brings the ceiling of a connection up to date, and counts its window.
     pub(crate) fn window(&mut self, record: &WindowRecord) -> Option<OpenFlow> {
         let known = self.flows.get_mut(&record.flow)?;
         if known.established_ktime_ns != record.established_ktime_ns {
@@ -108,6 +133,10 @@ impl OpenFlows {
             let window = peer_window(record.rcv_wnd, known.used, known.advertised);
             known.ceiling_bytes_per_second = ceiling(window, srtt.into());
         }
+        let agrees = known.uses(record.rcv_wscale);
+        let windows = known.windows.get_or_insert_default();
+        windows.agreeing += u32::from(agrees);
+        windows.contradicting += u32::from(!agrees);
         Some(*known)
     }
 
@@ -170,6 +199,12 @@ impl OpenFlows {
 }
 
 impl OpenFlow {
+    /// Whether `shift` is what the verdict took the socket to use: 0 when it does not scale.
+    #[must_use]
+    pub fn uses(&self, shift: u8) -> bool {
+        self.used.unwrap_or(0) == shift
+    }
+
     fn of(finding: &Finding) -> Self {
         let receive = finding.receive.map_or(1.0, |receive| receive.factor);
         let send = finding.send.map_or(1.0, |send| send.factor);
@@ -181,6 +216,7 @@ impl OpenFlow {
             used: finding.receive.and_then(|receive| receive.used),
             shrink_factor: receive.max(send).max(1.0),
             ceiling_bytes_per_second: finding.impact.ceiling_bytes_per_second,
+            windows: finding.watched.then(Windows::default),
         }
     }
 }

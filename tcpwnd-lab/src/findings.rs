@@ -264,6 +264,8 @@ pub struct Window {
     pub on_wire: u32,
     /// The window as the peer computes it, in bytes.
     pub peer_window_bytes: u32,
+    /// It bears the finding out.
+    pub confirmed: bool,
 }
 
 /// The end of a connection that had a finding.
@@ -298,6 +300,8 @@ pub struct Summary {
     pub paths: BTreeMap<String, u64>,
     /// One entry a listener.
     pub listeners: Vec<Listener>,
+    /// What came of watching damaged connections.
+    pub confirmation: Confirmation,
     /// One entry a probe.
     pub probes: Vec<Probe>,
     /// The programs' counters, by name.
@@ -306,6 +310,17 @@ pub struct Summary {
     pub reconnect: Vec<Reconnect>,
     /// The agent's exit code.
     pub exit_code: i32,
+}
+
+/// What came of watching damaged connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Confirmation {
+    /// Whose windows were looked at.
+    pub watched: u64,
+    /// Whose windows were sent with the scale of the finding.
+    pub confirmed: u64,
+    /// Whose windows were not.
+    pub contradicted: u64,
 }
 
 /// Damaged connections with one host, and how to close them.

@@ -1,11 +1,9 @@
 //! `trace`: watch for a while, print what is damaged, say what it comes to.
 
-use std::collections::HashSet;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tcpwnd_core::Flow;
 use tcpwnd_core::books::{Books, Gate};
 use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +14,7 @@ use crate::cli::{FailOn, RoleArg, TraceArgs, TraceFormat};
 use crate::config::{self, Filter};
 use crate::host::netns;
 use crate::host::settings::Settings;
+use crate::output::confirmation::Watched;
 use crate::output::json::Json;
 use crate::output::reconnect;
 use crate::output::remedy::Hints;
@@ -73,7 +72,7 @@ async fn trace(args: &TraceArgs, settings: &probes::Settings, filter: Filter) ->
 struct Output {
     format: Format,
     hints: Hints,
-    unconfirmed: HashSet<Flow>,
+    watched: Watched,
 }
 
 type Stdout = BufWriter<StdoutLock<'static>>;
@@ -104,7 +103,7 @@ impl Output {
         Ok(Self {
             format,
             hints: Hints::default(),
-            unconfirmed: HashSet::new(),
+            watched: Watched::default(),
         })
     }
 
@@ -127,10 +126,11 @@ impl Output {
         );
         let reconnect = reconnect::groups(session.engine().flows(), netns::entering);
         summary.advise(&self.hints, &Settings::read(), reconnect);
+        summary.confirmation = self.watched.counts();
         let doubts = summary.doubts(args.min_handshakes);
         summary.exit_code = exit_code(books, gate(&args.fail_on), !doubts.is_empty());
         match &mut self.format {
-            Format::Table(table) => table.text(&summary.text(books, took, &self.hints, &doubts))?,
+            Format::Table(table) => table.text(&summary.text(books, took, &doubts))?,
             Format::Json(json) => {
                 json.now(summary::KIND, &summary)?;
                 json.flush()?;
@@ -143,21 +143,17 @@ impl Output {
 impl Sink for Output {
     fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
         self.hints.add(finding);
-        if finding.watched && finding.verdict.is_damaged() {
-            self.unconfirmed.insert(finding.flow);
-        }
+        self.watched.handshake(finding);
         self.sink().handshake(finding)
     }
 
     fn closed(&mut self, closed: &ClosedFlow) -> io::Result<()> {
-        self.unconfirmed.remove(&closed.flow);
+        self.watched.closed(closed);
         self.sink().closed(closed)
     }
 
     fn window(&mut self, window: &WindowSeen) -> io::Result<()> {
-        if self.unconfirmed.remove(&window.flow) {
-            self.hints.confirmed += 1;
-        }
+        self.watched.window(window);
         self.sink().window(window)
     }
 

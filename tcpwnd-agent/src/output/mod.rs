@@ -3,6 +3,7 @@
 //! Constraint: decides nothing. What is shown was judged and counted in `tcpwnd-core`.
 
 mod clients;
+pub mod confirmation;
 pub mod connections;
 pub mod exposition;
 pub mod gate;

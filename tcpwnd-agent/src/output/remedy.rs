@@ -25,10 +25,6 @@ pub const RECONNECT: &str = "reconnect";
 /// What findings have in common, gathered as they come.
 #[derive(Clone, Debug, Default)]
 pub struct Hints {
-    /// Damaged connections that were put under watch.
-    pub watched: u64,
-    /// Those of which a window was seen.
-    pub confirmed: u64,
     /// The damaged direction that is held back most.
     pub worst: Option<Worst>,
     mismatch: BTreeSet<MismatchCause>,
@@ -57,9 +53,7 @@ pub struct Queue {
 impl Hints {
     /// Takes in a handshake.
     pub fn add(&mut self, finding: &Finding) {
-        let damaged = finding.verdict.is_damaged();
-        self.watched += u64::from(finding.watched && damaged);
-        if !damaged {
+        if !finding.verdict.is_damaged() {
             return;
         }
         self.worst = self

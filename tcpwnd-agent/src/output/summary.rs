@@ -12,6 +12,7 @@ use serde::Serialize;
 use tcpwnd_common::{Counter, ListenerSlot};
 use tcpwnd_core::books::{Books, Totals};
 
+use super::confirmation::Confirmation;
 use super::impact::Worst;
 use super::listener::Listener;
 use super::reconnect::Group;
@@ -36,6 +37,8 @@ pub struct Summary {
     pub listeners: Vec<Listener>,
     /// The damaged direction that is held back most.
     pub worst: Option<Worst>,
+    /// What came of watching damaged connections.
+    pub confirmation: Confirmation,
     /// What became of each hook.
     pub probes: Vec<Probe>,
     /// The programs' counters.
@@ -79,6 +82,7 @@ impl Summary {
                 .map(|slot| Listener::of(slot, directory))
                 .collect(),
             worst: None,
+            confirmation: Confirmation::default(),
             probes: probes.into_iter().map(Probe::of).collect(),
             counters: counters.collect(),
             remedy: Vec::new(),
@@ -143,7 +147,7 @@ impl Summary {
 
     /// The text for people.
     #[must_use]
-    pub fn text(&self, books: &Books, took: Duration, hints: &Hints, doubts: &[String]) -> String {
+    pub fn text(&self, books: &Books, took: Duration, doubts: &[String]) -> String {
         let mut out = String::from("\n");
         let mut line = |text: String| {
             // Writing to a String cannot fail.
@@ -168,13 +172,7 @@ impl Summary {
         if let Some(worst) = &self.worst {
             line(worst.text());
         }
-        if hints.watched > 0 {
-            line(format!(
-                "windows: seen on the wire of {} of {} damaged connections",
-                grouped(hints.confirmed),
-                grouped(hints.watched)
-            ));
-        }
+        self.confirmation.text().into_iter().for_each(&mut line);
         for doubt in doubts {
             line(format!("inconclusive: {doubt}"));
         }

@@ -4,22 +4,32 @@ use std::time::Duration;
 
 use tcpwnd_common::{Counter, Probe};
 use tcpwnd_core::books::KernelTotals;
+use tcpwnd_core::engine::Observation;
 
 use super::{Hints, Summary, grouped};
 use crate::host::settings::Settings;
 use crate::host::who::Directory;
+use crate::output::confirmation::Watched;
 use crate::output::reconnect;
 use crate::probes::{CountersSnapshot, Mechanism, ProbeStatus};
 use crate::testing;
 
 /// The summary of 3 sound and 2 damaged connections, of which the kernel says it counted `kernel`.
-fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::Engine, Hints) {
+fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::Engine) {
     let mut engine = testing::engine();
     let mut hints = Hints::default();
+    let mut watched = Watched::default();
     for (port, used) in [(1, 1), (2, 1), (3, 1), (4, 7), (5, 7)] {
         let record = testing::handshake(9092, port, 1, used);
-        hints.add(&testing::finding(&mut engine, &record));
+        let finding = testing::finding(&mut engine, &record);
+        hints.add(&finding);
+        watched.handshake(&finding);
     }
+    let record = testing::window(&testing::handshake(9092, 5, 1, 7));
+    let Observation::Window(window) = testing::ingest(&mut engine, &record) else {
+        panic!("not a window");
+    };
+    watched.window(&window);
     let status = ProbeStatus {
         probe: Probe::SetState,
         mechanism: Some(Mechanism::RawTracepoint),
@@ -41,7 +51,8 @@ fn summary(kernel: KernelTotals, missed: Option<u64>) -> (Summary, tcpwnd_core::
     );
     let reconnect = reconnect::groups(engine.flows(), |_| Some(String::new()));
     summary.advise(&hints, &Settings::default(), reconnect);
-    (summary, engine, hints)
+    summary.confirmation = watched.counts();
+    (summary, engine)
 }
 
 const KERNEL: KernelTotals = KernelTotals {
@@ -52,21 +63,16 @@ const KERNEL: KernelTotals = KernelTotals {
 
 #[test]
 fn text_says_what_was_seen_and_what_to_do() {
-    let (summary, engine, hints) = summary(KERNEL, Some(0));
+    let (summary, engine) = summary(KERNEL, Some(0));
     let doubts = summary.doubts(5);
     assert_eq!(doubts, [""; 0]);
-    let text = summary.text(
-        engine.books(),
-        Duration::from_millis(90_400),
-        &hints,
-        &doubts,
-    );
+    let text = summary.text(engine.books(), Duration::from_millis(90_400), &doubts);
     let expected = "
 damaged connections: 2 with a wrong window scale
 5 handshakes in 1m 30s: 3 ok, 2 mismatch (cookie_ignored_rcvbuf 2)
 listener :9092: backlog limit 50, 2 of 5 handshakes took the cookie path
 worst: at most 5.12 kB/s at 200 ms RTT, from 10.9.0.2:4 to 10.9.0.1:9092
-windows: seen on the wire of 0 of 2 damaged connections
+announced windows of 1 of 2 damaged connections were seen: confirmed
 what to do, in this order:
   1. reconnect the damaged clients: ";
     assert!(text.starts_with(expected), "{text}");
@@ -95,7 +101,7 @@ fn only_the_busiest_listeners_are_listed() {
     let engine = testing::engine();
     let totals = engine.books().totals(KernelTotals::default());
     let summary = Summary::new(totals, &slots, &Directory::default(), Vec::new(), &counters);
-    let text = summary.text(engine.books(), Duration::ZERO, &Hints::default(), &[]);
+    let text = summary.text(engine.books(), Duration::ZERO, &[]);
     assert_eq!(text.matches("listener ").count(), super::LISTED, "{text}");
     assert!(text.contains("listener [::]:30 in namespace 7: backlog limit 50, 30 of 40 SYN+ACKs"));
     assert!(text.contains("and 20 listeners more"), "{text}");
@@ -156,6 +162,10 @@ fn json_has_the_fields_of_the_schema() {
     assert_eq!(json["probes"][0]["mechanism"], "raw_tracepoint");
     assert!(json["probes"][0]["missed"].is_null());
     assert_eq!(json["worst"]["flow"]["remote"]["port"], 4);
+    assert_eq!(
+        json["confirmation"],
+        serde_json::json!({"watched": 2, "confirmed": 1, "contradicted": 0})
+    );
     assert_eq!(json["worst"]["window_bytes"], 1024);
     assert_eq!(json["worst"]["ceiling_bytes_per_second"], 5120.0);
     assert_eq!(json["counters"]["established"], 5);
@@ -194,7 +204,7 @@ fn who_listens_stands_below_its_listener_and_no_other() {
     let totals = engine.books().totals(KernelTotals::default());
     let counters = CountersSnapshot::of(&[]);
     let summary = Summary::new(totals, &slots, &directory, Vec::new(), &counters);
-    let text = summary.text(engine.books(), Duration::ZERO, &Hints::default(), &[]);
+    let text = summary.text(engine.books(), Duration::ZERO, &[]);
     let expected = "
 listener [::]:9092 in namespace kafka: backlog limit 50, 2 of 12 SYN+ACKs were cookies
   java (Kafka, pid 812)
@@ -226,7 +236,7 @@ fn connections_opened_here_are_summed_up_by_the_port_they_lead_to() {
     );
     let reconnect = reconnect::groups(engine.flows(), |_| Some(String::new()));
     summary.advise(&hints, &Settings::default(), reconnect);
-    let text = summary.text(engine.books(), Duration::from_secs(5), &hints, &[]);
+    let text = summary.text(engine.books(), Duration::from_secs(5), &[]);
     let expected = "
 damaged connections: 2 without window scaling
 3 handshakes in 5s: 1 ok, 2 scale_lost (peer_did_not_grant 2)

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Map, Value};
 use tcpwnd_common::{
-    ClosedRecord, Header, Kind, TcpOptions, WindowRecord, child_flags, connect_flags,
-    handshake_flags, synack_flags,
+    ClosedRecord, TcpOptions, WindowRecord, child_flags, connect_flags, handshake_flags,
+    synack_flags,
 };
 use tcpwnd_core::books::KernelTotals;
 use tcpwnd_core::engine::{Engine, Observation};
@@ -181,21 +181,7 @@ pub fn printed() -> (Vec<Value>, String) {
     unknown.child.srtt_us8 = 0;
     lines.record(&unknown);
 
-    let window = WindowRecord {
-        header: Header {
-            kind: Kind::Window as u16,
-            len: u32::try_from(size_of::<WindowRecord>()).unwrap(),
-            ..damaged.header
-        },
-        flow: damaged.flow,
-        rcv_wnd: 65_536,
-        srtt_us8: 0,
-        rcv_wscale: 7,
-        number: 0,
-        last: 0,
-        reserved: 0,
-        established_ktime_ns: damaged.header.ktime_ns,
-    };
+    let window = testing::window(&damaged);
     lines.window(&window);
     lines.window(&WindowRecord {
         flow: unknown.flow,

@@ -16,7 +16,7 @@ use crate::findings::{
     Receive, Send, WindowSeen,
 };
 use crate::flow::Flow;
-use crate::flows::OpenFlows;
+use crate::flows::{OpenFlows, Windows};
 use std::fmt;
 use tcpwnd_common::{
     Child, ClosedRecord, ConnectRecord, FlowKey, HandshakeRecord, ROLE_CLIENT, WindowRecord,
@@ -172,7 +172,8 @@ impl Engine {
     }
 
     fn closed(&mut self, record: &ClosedRecord) -> Observation {
-        self.flows.closed(record);
+        let known = self.flows.closed(record);
+        let windows = known.and_then(|known| known.windows);
         let flow = Flow(record.flow);
         if !(self.filter)(&flow) {
             return Observation::FilteredOut;
@@ -192,6 +193,8 @@ impl Engine {
             bytes_received: record.bytes_received,
             srtt_us: srtt_us(record.srtt_us8),
             open_seconds: open_ns as f64 / 1e9,
+            windows_seen: windows.map(Windows::seen),
+            confirmed: windows.map(Windows::confirm),
         })
     }
 
@@ -213,6 +216,7 @@ impl Engine {
             advertised,
             number: record.number,
             last: record.last != 0,
+            confirmed: known.is_some_and(|known| known.uses(record.rcv_wscale)),
         })
     }
 }

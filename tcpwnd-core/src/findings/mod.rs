@@ -191,6 +191,10 @@ pub struct ClosedFlow {
     pub srtt_us: Option<u32>,
     /// How long it was open.
     pub open_seconds: f64,
+    /// Windows of it that were seen; `None` where none was looked at, or it is not remembered.
+    pub windows_seen: Option<u32>,
+    /// Whether windows were seen, all with the shift count of the finding; `None` likewise.
+    pub confirmed: Option<bool>,
 }
 
 impl ClosedFlow {
@@ -221,6 +225,9 @@ pub struct WindowSeen {
     pub number: u8,
     /// No more will be seen.
     pub last: bool,
+    /// It bears the finding out: it is known what the peer was told, and the shift count that the
+    /// window was sent with is the one that the finding takes the socket to use.
+    pub confirmed: bool,
 }
 
 impl WindowSeen {

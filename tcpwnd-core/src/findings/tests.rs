@@ -219,7 +219,8 @@ fn a_synack_that_was_not_read_says_so() {
 #[test]
 fn an_end_and_a_window_as_json() {
     let mut engine = engine();
-    let record = cookie(1, 7);
+    let mut record = cookie(1, 7);
+    record.child.flags |= tcpwnd_common::child_flags::WATCHED;
     engine.ingest(&bytes_of(&record)).unwrap();
     let Ok(Observation::Window(seen)) = engine.ingest(&bytes_of(&window(&record, 0, 0))) else {
         panic!();
@@ -234,7 +235,8 @@ fn an_end_and_a_window_as_json() {
         serde_json::json!({
             "schema": 1, "kind": "window", "time": TIME, "flow": flow,
             "window_bytes": 65536, "scale_used": 7, "on_wire": 512,
-            "peer_window_bytes": 1024, "advertised": 1, "number": 0, "last": false
+            "peer_window_bytes": 1024, "advertised": 1, "number": 0, "last": false,
+            "confirmed": true
         })
     );
     let Ok(Observation::Closed(end)) = engine.ingest(&bytes_of(&closed(&record))) else {
@@ -245,7 +247,8 @@ fn an_end_and_a_window_as_json() {
         serde_json::json!({
             "schema": 1, "kind": "closed", "time": TIME, "role": "server",
             "flow": flow,
-            "bytes_received": 123_456, "srtt_us": 200_000, "open_seconds": 2.5
+            "bytes_received": 123_456, "srtt_us": 200_000, "open_seconds": 2.5,
+            "windows_seen": 1, "confirmed": true
         })
     );
 }

@@ -115,12 +115,18 @@ fn check(report: &Report, finding: &Handshake, believed: &[u32]) -> Result<Strin
     );
     for line in &report.windows {
         ensure!(
-            believed.contains(&line.peer_window_bytes)
+            line.confirmed
+                && believed.contains(&line.peer_window_bytes)
                 && line.on_wire == (line.window_bytes >> used).min(65_535)
                 && line.flow.remote.address() == finding.flow.remote.address(),
             "the client took the windows for {believed:?}, but reported was {line:?}"
         );
     }
+    let confirmation = report.summary.confirmation;
+    ensure!(
+        (confirmation.confirmed, confirmation.contradicted) == (1, 0),
+        "one finding was confirmed, but reported was {confirmation:?}"
+    );
     Ok(format!(
         "mismatch {:?} to {:?}; the client sees {} bytes, as reported",
         finding.advertised(),

@@ -178,3 +178,80 @@ fn an_overrun_has_no_shrink_factor() {
     assert_eq!(port.worst_shrink_factor, 1.0);
     assert_eq!(port.lowest_ceiling_bytes_per_second, None);
 }
+
+fn seen(engine: &mut Engine, record: &WindowRecord) -> WindowSeen {
+    match engine.ingest(&bytes_of(record)).unwrap() {
+        Observation::Window(seen) => seen,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn end(engine: &mut Engine, of: &HandshakeRecord) -> (Option<u32>, Option<bool>) {
+    match engine.ingest(&bytes_of(&closed(of))).unwrap() {
+        Observation::Closed(end) => (end.windows_seen, end.confirmed),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn windows_that_are_sent_with_the_scale_of_the_finding_confirm_it() {
+    let mut engine = engine();
+    let record = watched(1);
+    ingest(&mut engine, &record);
+    for number in 0..2 {
+        assert!(seen(&mut engine, &window(&record, number, number)).confirmed);
+    }
+    assert_eq!(end(&mut engine, &record), (Some(2), Some(true)));
+    // Its end is known: a window that comes late says nothing.
+    assert!(!seen(&mut engine, &window(&record, 2, 0)).confirmed);
+}
+
+#[test]
+fn a_window_that_is_sent_with_another_scale_contradicts_the_finding() {
+    let mut engine = engine();
+    let record = watched(1);
+    ingest(&mut engine, &record);
+    assert!(seen(&mut engine, &window(&record, 0, 0)).confirmed);
+    // What the peer was told: with that there would be no damage.
+    let mut sound = window(&record, 1, 0);
+    sound.rcv_wscale = 1;
+    let told = seen(&mut engine, &sound);
+    assert!(!told.confirmed && told.peer_window_bytes.is_some());
+    assert_eq!(end(&mut engine, &record), (Some(2), Some(false)));
+}
+
+#[test]
+fn without_scaling_a_window_is_sent_with_a_shift_of_0() {
+    let mut engine = engine();
+    let mut record = healthy();
+    record.handshake.first = crate::fixture::synack(None, 0);
+    record.child.flags |= child_flags::WATCHED;
+    unscaled(&mut record);
+    ingest(&mut engine, &record);
+    assert!(seen(&mut engine, &window(&record, 0, 0)).confirmed);
+    let mut scaled = window(&record, 1, 0);
+    scaled.rcv_wscale = 7;
+    assert!(!seen(&mut engine, &scaled).confirmed);
+    assert_eq!(end(&mut engine, &record), (Some(2), Some(false)));
+}
+
+#[test]
+fn where_no_window_was_seen_nothing_is_confirmed() {
+    let mut engine = engine();
+    ingest(&mut engine, &watched(1));
+    assert_eq!(end(&mut engine, &watched(1)), (Some(0), Some(false)));
+    // The kernel was not asked for any.
+    let unwatched = from_port(cookie(1, 7), 2);
+    ingest(&mut engine, &unwatched);
+    assert_eq!(end(&mut engine, &unwatched), (None, None));
+    // Nor is anything known of one that the table had no room for, whatever its windows are.
+    for port in 3..=7 {
+        ingest(&mut engine, &watched(port));
+    }
+    let refused = seen(&mut engine, &window(&watched(7), 0, 0));
+    assert_eq!(
+        (refused.confirmed, refused.peer_window_bytes),
+        (false, None)
+    );
+    assert_eq!(end(&mut engine, &watched(7)), (None, None));
+}
