@@ -226,6 +226,7 @@ pub fn printed() -> (Vec<Value>, String) {
         text.lines().map(of_line).collect()
     };
     let mut values = lines_of(&String::from_utf8(out).unwrap());
+    values.extend(super::scans::scans());
     values.extend(checks());
     (values, String::from_utf8(lines.log).unwrap())
 }

@@ -4,6 +4,7 @@
 //! Constraint: lines come from the code that prints them, out of records as the programs send them.
 
 mod examples;
+mod scans;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,13 +21,15 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/findings.md
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
 
 /// The kinds of lines, in the order of the document.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 9] = [
     "handshake",
     "window",
     "closed",
     "summary",
     "error",
     "held_back",
+    "suspect",
+    "scan",
     "check",
 ];
 
@@ -34,7 +37,15 @@ const KINDS: [&str; 7] = [
 const ANY: &str = "*";
 
 /// Objects whose fields are named by what they are about.
-const NAMED: [&str; 5] = ["inputs", "paths", "causes", "counters", "risk.counters"];
+const NAMED: [&str; 7] = [
+    "inputs",
+    "paths",
+    "causes",
+    "counters",
+    "reasons",
+    "confirmed.outcomes",
+    "risk.counters",
+];
 
 type Types = BTreeMap<String, BTreeSet<&'static str>>;
 
