@@ -118,6 +118,16 @@ pub fn printed() -> (Vec<Value>, String) {
         lines.handshake(&finding);
     }
 
+    // A kernel without a scaling ratio, older than what was read of rmem_max.
+    let mut older = testing::handshake(9092, 13, 1, 7);
+    older.handshake.first.ktime_ns = 1;
+    for inputs in [
+        &mut older.handshake.inputs,
+        &mut older.handshake.cookie_inputs,
+    ] {
+        (inputs.scaling_ratio, inputs.adv_win_scale) = (0, 1);
+    }
+    lines.record(&older);
     // The listener's buffer was changed before the ACK.
     let mut changed = testing::handshake(9092, 3, 1, 7);
     changed.handshake.cookie_inputs.rcvbuf *= 2;

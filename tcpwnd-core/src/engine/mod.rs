@@ -235,7 +235,7 @@ impl fmt::Debug for Engine {
 fn describe(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Finding {
     let at = (record.header.ktime_ns, record.flow);
     let judgement = window_scale::judge(record, context);
-    let evidence = Evidence::Accepted(AcceptedEvidence::of(record));
+    let evidence = Evidence::Accepted(AcceptedEvidence::of(record, &context.rmem_max));
     finding(
         Role::Server,
         at,

@@ -1,13 +1,10 @@
 //! What the verdict about a connection that this host accepted rests on, as it is shown.
 
-use crate::detect::window_scale::{self, Paired};
+use crate::detect::window_scale::{self, Paired, RmemMaxHistory};
 use serde::Serialize;
 use tcpwnd_common::{
     Child, HandshakeRecord, Inputs, ProxySynAck, SynAck, TcpOptions, child_flags, synack_flags,
 };
-
-/// Bit of `sk_userlocks`: SO_RCVBUF was set (SOCK_RCVBUF_LOCK, include/net/sock.h).
-const RCVBUF_LOCK: u8 = 2;
 
 /// Everything that was read of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -132,14 +129,29 @@ pub struct InputsEvidence {
     pub rcvlowat: u32,
     /// Window clamp of the listener, bytes.
     pub window_clamp: u32,
+    /// The part of the receive buffer that becomes window, bytes (`tcp_full_space`).
+    pub full_space: u32,
+    /// How much of a buffer becomes window, in 1/256; `None` before 6.6.
+    pub scaling_ratio: Option<u8>,
+    /// `tcp_adv_win_scale` of its namespace, which says so up to 6.5; `None` from then on.
+    pub tcp_adv_win_scale: Option<i8>,
     /// `tcp_rmem[2]` of its namespace, bytes.
     pub tcp_rmem_max: u32,
+    /// `net.core.rmem_max`, bytes; `None` where it was not read since, can have been one of two
+    /// values, or is not shown.
+    pub rmem_max: Option<u32>,
+    /// `tcp_window_scaling` of its namespace.
+    pub tcp_window_scaling: u8,
+    /// `tcp_timestamps` of its namespace.
+    pub tcp_timestamps: u8,
     /// Window metric of the route, bytes; 0 for none.
     pub route_window: u32,
     /// Accept queue of the listener.
     pub accept_queue: AcceptQueue,
     /// Length of its SYN queue.
     pub syn_queue_len: u32,
+    /// All of this was read; else what is 0 may not have been.
+    pub complete: bool,
 }
 
 /// An accept queue at one moment.
@@ -153,10 +165,12 @@ pub struct AcceptQueue {
 
 impl AcceptedEvidence {
     /// Reads a record. Where none of it is of this connection, what it holds is shown all the
-    /// same: that is what made it stale.
+    /// same: that is what made it stale. `rmem_max` is not in it.
     #[must_use]
-    pub fn of(record: &HandshakeRecord) -> Self {
+    pub fn of(record: &HandshakeRecord, rmem_max: &RmemMaxHistory) -> Self {
         let handshake = &record.handshake;
+        let then = |read| inputs(read, rmem_max.known_at(handshake.first.ktime_ns));
+        let now = |read| inputs(read, rmem_max.known_at(record.header.ktime_ns));
         let base = Self {
             synack: None,
             second_synack: None,
@@ -165,7 +179,7 @@ impl AcceptedEvidence {
             ack: None,
             child: child(&record.child),
             inputs: None,
-            cookie_inputs: inputs(&handshake.cookie_inputs),
+            cookie_inputs: now(&handshake.cookie_inputs),
         };
         match Paired::of(record) {
             Some(paired) => Self {
@@ -179,13 +193,13 @@ impl AcceptedEvidence {
                     timestamps: options.timestamps.is_some(),
                     tsecr: options.timestamps.map(|timestamps| timestamps.tsecr),
                 }),
-                inputs: paired.inputs.and_then(inputs),
+                inputs: paired.inputs.and_then(then),
                 ..base
             },
             None if record.record_found != 0 => Self {
                 synack: Some(synack(&handshake.first, handshake.synacks)),
                 syn: syn(&handshake.syn, handshake.syn_ack),
-                inputs: inputs(&handshake.inputs),
+                inputs: then(&handshake.inputs),
                 ..base
             },
             None => base,
@@ -247,19 +261,27 @@ pub(super) fn child(child: &Child) -> ChildEvidence {
     }
 }
 
-fn inputs(inputs: &Inputs) -> Option<InputsEvidence> {
-    (inputs.present != 0).then_some(InputsEvidence {
+fn inputs(inputs: &Inputs, rmem_max: Option<u32>) -> Option<InputsEvidence> {
+    let ratio = inputs.scaling_ratio;
+    (inputs.present != 0).then(|| InputsEvidence {
         listener: inputs.listener,
         rcvbuf: inputs.rcvbuf,
-        rcvbuf_locked: inputs.userlocks & RCVBUF_LOCK != 0,
+        rcvbuf_locked: window_scale::rcvbuf_locked(inputs),
         rcvlowat: inputs.rcvlowat,
         window_clamp: inputs.window_clamp,
+        full_space: window_scale::window_of_space(inputs, inputs.rcvbuf),
+        scaling_ratio: (ratio != 0).then_some(ratio),
+        tcp_adv_win_scale: (ratio == 0).then_some(inputs.adv_win_scale),
         tcp_rmem_max: inputs.tcp_rmem_max,
+        rmem_max,
+        tcp_window_scaling: inputs.sysctl_window_scaling,
+        tcp_timestamps: inputs.sysctl_timestamps,
         route_window: inputs.route_window,
         accept_queue: AcceptQueue {
             len: inputs.accept_queue_len,
             limit: inputs.accept_queue_limit,
         },
         syn_queue_len: inputs.syn_queue_len,
+        complete: inputs.complete != 0,
     })
 }

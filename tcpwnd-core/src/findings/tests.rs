@@ -1,6 +1,7 @@
 //! The outward schema, byte for byte: a change here is a change for whoever reads the output.
 
 use super::*;
+use crate::detect::window_scale::RmemMax;
 use crate::engine::{Engine, Observation, Settings};
 use crate::fixture::{
     PROXY_ISN, PROXY_TSVAL, SINCE, bare, bytes_of, closed, cookie, healthy, proxied, synack, window,
@@ -78,20 +79,67 @@ fn a_mismatch_as_json() {
                 "inputs": {
                     "listener": 70_707,
                     "rcvbuf": 204_800, "rcvbuf_locked": true, "rcvlowat": 1,
-                    "window_clamp": 102_401,
-                    "tcp_rmem_max": 6_291_456, "route_window": 65535,
-                    "accept_queue": {"len": 3, "limit": 50}, "syn_queue_len": 4
+                    "window_clamp": 102_401, "full_space": 102_400,
+                    "scaling_ratio": 128, "tcp_adv_win_scale": null,
+                    "tcp_rmem_max": 6_291_456, "rmem_max": null, "route_window": 65535,
+                    "tcp_window_scaling": 1, "tcp_timestamps": 1,
+                    "accept_queue": {"len": 3, "limit": 50}, "syn_queue_len": 4,
+                    "complete": true
                 },
                 "cookie_inputs": {
                     "listener": 70_707,
                     "rcvbuf": 204_800, "rcvbuf_locked": true, "rcvlowat": 1,
-                    "window_clamp": 102_401,
-                    "tcp_rmem_max": 6_291_456, "route_window": 65535,
-                    "accept_queue": {"len": 3, "limit": 50}, "syn_queue_len": 4
+                    "window_clamp": 102_401, "full_space": 102_400,
+                    "scaling_ratio": 128, "tcp_adv_win_scale": null,
+                    "tcp_rmem_max": 6_291_456, "rmem_max": null, "route_window": 65535,
+                    "tcp_window_scaling": 1, "tcp_timestamps": 1,
+                    "accept_queue": {"len": 3, "limit": 50}, "syn_queue_len": 4,
+                    "complete": true
                 }
             }
         })
     );
+}
+
+/// Of what is not in the record.
+#[test]
+fn rmem_max_is_shown_as_it_was_at_each_moment() {
+    let record = cookie(1, 7);
+    let (then, now) = (record.handshake.first.ktime_ns, record.header.ktime_ns);
+    let read = |ktime_ns, bytes| Some(RmemMax { ktime_ns, bytes });
+    let shown = |first: Option<RmemMax>, last: Option<RmemMax>| {
+        let mut engine = engine().with_rmem_max(first, move || last);
+        engine.note_rmem_max();
+        let Ok(Observation::Handshake(finding)) = engine.ingest(&bytes_of(&record)) else {
+            panic!();
+        };
+        let line = line(Finding::KIND, &*finding);
+        ["inputs", "cookie_inputs"].map(|at| line["evidence"][at]["rmem_max"].as_u64())
+    };
+    let same = shown(read(then, 212_992), read(now, 212_992));
+    assert_eq!(same, [Some(212_992), Some(212_992)]);
+    let changed = shown(read(then, 212_992), read(now, 425_984));
+    assert_eq!(changed, [Some(212_992), Some(425_984)]);
+    // It was changed some time between two readings, one before and one after the ACK.
+    let between = shown(read(then, 212_992), read(now + 1, 425_984));
+    assert_eq!(between, [Some(212_992), None]);
+    // Nobody has read it since.
+    assert_eq!(shown(read(then, 212_992), None), [Some(212_992), None]);
+    assert_eq!(shown(None, None), [None, None]);
+}
+
+#[test]
+fn how_much_of_a_buffer_becomes_window_is_said_as_the_kernel_says_it() {
+    let mut record = cookie(1, 7);
+    let inputs = &mut record.handshake.inputs;
+    (inputs.scaling_ratio, inputs.adv_win_scale) = (0, 2);
+    inputs.complete = 0;
+    let shown = &handshake(&record)["evidence"]["inputs"];
+    assert!(shown["scaling_ratio"].is_null());
+    assert_eq!(shown["tcp_adv_win_scale"], 2);
+    // All but a quarter.
+    assert_eq!(shown["full_space"], 153_600);
+    assert_eq!(shown["complete"], false);
 }
 
 #[test]

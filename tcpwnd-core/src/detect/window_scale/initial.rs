@@ -51,12 +51,12 @@ pub(super) struct Initial {
 }
 
 /// Whether SO_RCVBUF was set on the listener.
-pub(super) fn rcvbuf_locked(inputs: &Inputs) -> bool {
+pub(crate) fn rcvbuf_locked(inputs: &Inputs) -> bool {
     inputs.userlocks & RCVBUF_LOCK != 0
 }
 
 /// `tcp_win_from_space` (include/net/tcp.h): the part of a receive buffer that becomes window.
-pub(super) fn window_of_space(inputs: &Inputs, space: u32) -> u32 {
+pub(crate) fn window_of_space(inputs: &Inputs, space: u32) -> u32 {
     let bytes = u64::from(space);
     let window = match (inputs.scaling_ratio, inputs.adv_win_scale) {
         // The sysctl is limited to -31 to 31.

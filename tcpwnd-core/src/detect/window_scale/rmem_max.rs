@@ -55,6 +55,13 @@ impl RmemMaxHistory {
         self.spans.back().map(|span| span.last_ns)
     }
 
+    /// The value that it had at a moment, where it can have had but one.
+    pub(crate) fn known_at(&self, ktime_ns: u64) -> Option<u32> {
+        let mut values = self.at(ktime_ns);
+        let (_, only) = values.next()?;
+        values.next().is_none().then_some(only)
+    }
+
     /// Every pair of values that it can have had at two moments, the earlier one first; none when
     /// a moment lies outside of what was read.
     pub(super) fn pairs(&self, then_ns: u64, now_ns: u64) -> Vec<(u32, u32)> {
