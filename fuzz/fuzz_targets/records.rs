@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
         flow_limit: FLOW_LIMIT,
     })
     .with_filter(|flow| flow.remote().port() != 7)
+    .with_ignored(|flow| flow.remote().port() % 2 == 1)
     .with_rmem_max(rmem_max(0), || rmem_max(u64::MAX));
     let mut handshakes = 0;
     let mut rest = data;
@@ -90,7 +91,8 @@ fn check(finding: &Finding) {
             assert!(receive.used.is_some() && receive.used == receive.advertised);
             assert!(send.used.is_some() && send.used == send.offered);
         }
-        Verdict::ScaleLost(_) => {
+        Verdict::ScaleLost(cause) => {
+            assert_eq!(finding.ignored, cause.is_the_peers() && finding.flow.remote().port() % 2 == 1);
             let (receive, send) = (finding.receive.unwrap(), finding.send.unwrap());
             assert_eq!((receive.used, receive.damage), (None, Damage::None));
             assert_eq!((send.used, send.damage), (None, Damage::None));
@@ -102,6 +104,7 @@ fn check(finding: &Finding) {
             assert!(receive.used != receive.advertised || send.used != send.offered);
         }
     }
+    assert!(!finding.ignored || matches!(finding.verdict, Verdict::ScaleLost(_)));
     if let Some(ceiling) = finding.impact.ceiling_bytes_per_second {
         assert!(ceiling.is_finite() && ceiling >= 0.0);
         assert!(finding.verdict.is_damaged());

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-pub use filters::{FilterArgs, RoleArg, RoleArgs};
+pub use filters::{FilterArgs, IgnoreArgs, RoleArg, RoleArgs};
 
 /// Prefix of the environment variables that stand for the options of `run`.
 pub const ENV_PREFIX: &str = "TCPWND_";
@@ -123,6 +123,9 @@ pub struct TraceArgs {
     pub role: RoleArgs,
 
     #[command(flatten)]
+    pub ignore: IgnoreArgs,
+
+    #[command(flatten)]
     pub kernel: KernelArgs,
 
     /// End after this time, as in 90s or 2m
@@ -180,6 +183,9 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub role: RoleArgs,
+
+    #[command(flatten)]
+    pub ignore: IgnoreArgs,
 
     #[command(flatten)]
     pub kernel: KernelArgs,

@@ -44,6 +44,17 @@ fn role_is_the_accepting_side_unless_asked_for() {
 }
 
 #[test]
+fn peers_to_ignore_are_named_with_trace_and_run_only() {
+    let args = trace("tcpwnd trace --ignore-peer 10.1.0.0/16 --ignore-peer ::1,10.2.0.1");
+    assert_eq!(args.ignore.ignore_peer, ["10.1.0.0/16", "::1", "10.2.0.1"]);
+    assert!(cli("tcpwnd run --ignore-peer 10.1.0.0/16").is_ok());
+    // A scan knows nothing of what peers offered.
+    assert!(cli("tcpwnd scan --ignore-peer 10.1.0.0/16").is_err());
+    let name = env_name("ignore-peer");
+    assert_eq!(name.as_deref(), Some("TCPWND_IGNORE_PEER"));
+}
+
+#[test]
 fn confirm_is_on_unless_switched_off() {
     assert!(trace("tcpwnd trace").confirm);
     assert!(trace("tcpwnd trace --confirm").confirm);

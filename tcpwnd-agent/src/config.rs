@@ -3,24 +3,26 @@
 //! Constraint: everything that can be wrong with an option is found here, before anything is
 //! loaded into the kernel.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+mod networks;
+
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail, ensure};
-use ipnet::IpNet;
 use tcpwnd_common::{
     Config, FAMILY_IPV4, FAMILY_IPV6, FlowKey, MAX_PORT_RANGES, PortRange, ROLE_CLIENT, ROLE_SERVER,
 };
 
-use crate::cli::{self, FilterArgs, KernelArgs, MechanismArg, RoleArg, RoleArgs, RunArgs};
+use crate::cli::{
+    self, FilterArgs, IgnoreArgs, KernelArgs, MechanismArg, RoleArg, RoleArgs, RunArgs,
+};
 use crate::host::netns;
 use crate::probes::{self, MechanismChoice};
+
+pub use networks::Networks;
 
 /// Where `run` serves its metrics by default. Prometheus' public list of exporter ports gives
 /// away 9100 to 9999 completely, so this lies outside of it.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:10435";
-
-/// Networks that --host may name; each is compared with every handshake.
-const MAX_HOSTS: usize = 64;
 
 /// Findings that --recent-findings may keep; about 300 MB.
 const MAX_RECENT_FINDINGS: usize = 100_000;
@@ -33,7 +35,7 @@ pub struct Filter {
     /// The peers' ports; empty for all.
     pub remote_ports: Vec<PortRange>,
     /// The peers' networks; empty for all.
-    pub hosts: Vec<IpNet>,
+    pub hosts: Networks,
     /// [`FAMILY_IPV4`], [`FAMILY_IPV6`] or both.
     pub families: u32,
     /// Inode number of the only network namespace; 0 for all.
@@ -48,16 +50,7 @@ impl Filter {
     pub fn resolve(args: &FilterArgs) -> Result<Self> {
         let ports = port_ranges(&args.port, "--port")?;
         let remote_ports = port_ranges(&args.remote_port, "--remote-port")?;
-        let hosts = args
-            .host
-            .iter()
-            .map(|text| host(text))
-            .collect::<Result<Vec<_>>>()?;
-        ensure!(
-            hosts.len() <= MAX_HOSTS,
-            "--host names {} networks, but only {MAX_HOSTS} fit: name larger networks",
-            hosts.len()
-        );
+        let hosts = Networks::resolve(&args.host, "--host")?;
         let families = match (args.ipv4, args.ipv6) {
             (true, false) => FAMILY_IPV4,
             (false, true) => FAMILY_IPV6,
@@ -127,8 +120,7 @@ impl Filter {
     /// Whether the part of the filter that the programs leave to the agent lets a flow pass.
     #[must_use]
     pub fn admits(&self, flow: &FlowKey) -> bool {
-        let addr = IpAddr::from(flow.remote_addr).to_canonical();
-        self.hosts.is_empty() || self.hosts.iter().any(|net| net.contains(&addr))
+        self.hosts.is_empty() || self.hosts.contain(flow.remote_addr)
     }
 }
 
@@ -178,17 +170,12 @@ fn port(text: &str, whole: &str, option: &str) -> Result<u16> {
     }
 }
 
-fn host(text: &str) -> Result<IpNet> {
-    let parsed = match text.parse::<IpAddr>() {
-        Ok(addr) => Some(IpNet::from(addr.to_canonical())),
-        Err(_) => text.parse::<IpNet>().ok(),
-    };
-    parsed.with_context(|| {
-        format!(
-            "invalid value '{text}' for --host: not an address or a network, as in 10.0.0.0/8 or \
-             2001:db8::1"
-        )
-    })
+/// The peers whose own lack of window scaling is not worth a finding.
+///
+/// # Errors
+/// When a network cannot be understood.
+pub fn ignored_peers(args: &IgnoreArgs) -> Result<Networks> {
+    Networks::resolve(&args.ignore_peer, "--ignore-peer")
 }
 
 /// Checks the size of the ring buffer.
@@ -292,11 +279,10 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
             String::new()
         }
     };
-    let hosts: Vec<String> = filter.hosts.iter().map(ToString::to_string).collect();
     let values = [
         ("port", ranges(&filter.ports)),
         ("remote-port", ranges(&filter.remote_ports)),
-        ("host", hosts.join(",")),
+        ("host", filter.hosts.to_string()),
         ("ipv4", only(FAMILY_IPV4)),
         ("ipv6", only(FAMILY_IPV6)),
         (
@@ -308,6 +294,7 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
             },
         ),
         ("role", value_name(args.role.role)),
+        ("ignore-peer", ignored_peers(&args.ignore)?.to_string()),
         ("mechanism", value_name(args.kernel.mechanism)),
         ("ring-bytes", ring_bytes(&args.kernel)?.to_string()),
         ("btf", path(&args.kernel.btf)),

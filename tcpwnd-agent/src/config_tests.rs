@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use tcpwnd_common::{FAMILY_IPV4, FAMILY_IPV6, FlowKey, PortRange, ROLE_CLIENT, ROLE_SERVER};
 
-use super::{Filter, listen_addr, print_run, recent_findings, ring_bytes};
+use super::{Filter, ignored_peers, listen_addr, print_run, recent_findings, ring_bytes};
 use crate::cli::{self, Command, FilterArgs, RoleArg, RunArgs};
 
 fn range(first: u16, last: u16) -> PortRange {
@@ -227,6 +227,15 @@ fn bad_hosts_are_named() {
 }
 
 #[test]
+fn a_bad_peer_to_ignore_is_named_before_anything_is_loaded() {
+    let args = run_args("tcpwnd run --ignore-peer 10.1.0.0/16,lb.example");
+    let error = ignored_peers(&args.ignore).unwrap_err().to_string();
+    let begin = "invalid value 'lb.example' for --ignore-peer: ";
+    assert!(error.starts_with(begin), "{error}");
+    assert_eq!(print_run(&args).unwrap_err().to_string(), error);
+}
+
+#[test]
 fn ring_sizes_are_powers_of_two() {
     let bytes = |n: &str| ring_bytes(&run_args(&format!("tcpwnd run --ring-bytes {n}")).kernel);
     assert_eq!(bytes("4096").unwrap(), 4096);
@@ -274,10 +283,13 @@ fn listen_addresses() {
 fn printed_configuration_resolves_to_itself() {
     let line = "tcpwnd run --port 9093,9092 --port 80 --host 10.0.0.0/8,fd00::/8 -6 --netns 7 \
                 --listen :10436 --format json --mechanism kprobe --ready-file /run/x \
-                --recent-findings 5 --log-limit 0 --role client --remote-port 9092";
+                --recent-findings 5 --log-limit 0 --role client --remote-port 9092 \
+                --ignore-peer 10.1.0.0/16 --ignore-peer 2001:db8::1";
     let printed = print_run(&run_args(line)).unwrap();
     assert!(printed.contains("TCPWND_PORT=80,9092-9093\n"), "{printed}");
     assert!(printed.contains("TCPWND_ROLE=client\n"), "{printed}");
+    let ignored = "TCPWND_IGNORE_PEER=10.1.0.0/16,2001:db8::1/128\n";
+    assert!(printed.contains(ignored), "{printed}");
     assert!(printed.contains("TCPWND_LISTEN=[::]:10436\n"), "{printed}");
     let values: HashMap<&str, &str> = printed
         .lines()

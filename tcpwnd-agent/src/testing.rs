@@ -75,6 +75,21 @@ pub fn handshake(local_port: u16, remote_port: u16, advertised: u8, used: u8) ->
     record
 }
 
+/// A record of a connection from 10.9.0.2, whose SYN had no window scale.
+pub fn unscaled(local_port: u16, remote_port: u16) -> HandshakeRecord {
+    let mut record = handshake(local_port, remote_port, 0, 0);
+    let handshake = &mut record.handshake;
+    for options in [&mut handshake.syn, &mut handshake.first.options] {
+        // The maximum segment size stays.
+        options.len = 4;
+    }
+    handshake.first.flags &= !synack_flags::WSCALE_OK;
+    handshake.first.snd_wscale = 0;
+    record.child.flags &= !child_flags::WSCALE_OK;
+    record.child.snd_wscale = 0;
+    record
+}
+
 /// A record of a connection that was opened from 10.9.0.1 to 10.9.0.2, whose server granted the window
 /// scale 7, or nothing at all. Its smoothed round-trip time is 200 ms.
 pub fn opened(local_port: u16, remote_port: u16, granted: bool) -> ConnectRecord {

@@ -15,6 +15,8 @@ use tcpwnd_common::Kind;
 pub struct Counts {
     /// Judged sound.
     pub ok: u64,
+    /// Scaling was lost by the doing of a peer that is not worth a finding: in no other column.
+    pub ignored: u64,
     mismatch: [u64; MismatchCause::COUNT],
     scale_lost: [u64; LostCause::COUNT],
     unverified: [u64; UnverifiedCause::COUNT],
@@ -22,14 +24,15 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, verdict: Verdict, path: Path) {
-        match verdict {
+    fn add(&mut self, finding: &Finding) {
+        match finding.verdict {
+            _ if finding.ignored => self.ignored += 1,
             Verdict::Ok => self.ok += 1,
             Verdict::Mismatch(cause) => self.mismatch[cause as usize] += 1,
             Verdict::ScaleLost(cause) => self.scale_lost[cause as usize] += 1,
             Verdict::Unverified(cause) => self.unverified[cause as usize] += 1,
         }
-        self.paths[path as usize] += 1;
+        self.paths[finding.path as usize] += 1;
     }
 
     /// Mismatches of one cause.
@@ -83,7 +86,7 @@ impl Counts {
             - self.unverified(UnverifiedCause::NotEstablished)
     }
 
-    /// Handshakes with a verdict.
+    /// Handshakes with a verdict, but for the ignored ones.
     #[must_use]
     pub fn judged(&self) -> u64 {
         self.ok + self.mismatches() + self.scales_lost()
@@ -92,7 +95,7 @@ impl Counts {
     /// All handshakes.
     #[must_use]
     pub fn handshakes(&self) -> u64 {
-        self.judged() + self.unverifieds()
+        self.judged() + self.ignored + self.unverifieds()
     }
 
     /// Each cause with its count, the ones that are 0 left out. A name that two verdicts share
@@ -154,14 +157,13 @@ impl Books {
     }
 
     pub(crate) fn handshake(&mut self, finding: &Finding) {
-        let (verdict, path) = (finding.verdict, finding.path);
         // The port that stands for a service; the other one is chosen anew for each connection.
         let counts = match finding.role {
             Role::Server => self.ports.entry(finding.flow.local().port()),
             Role::Client => self.remote_ports.entry(finding.flow.remote().port()),
         };
-        counts.or_default().add(verdict, path);
-        self.all.add(verdict, path);
+        counts.or_default().add(finding);
+        self.all.add(finding);
     }
 
     pub(crate) fn filtered_out(&mut self) {
@@ -248,6 +250,7 @@ impl Books {
             ok: self.all.ok,
             mismatch: self.all.mismatches(),
             scale_lost: self.all.scales_lost(),
+            ignored: self.all.ignored,
             unverified: self.all.unverifieds(),
             unverified_before_start: self.all.unverified(UnverifiedCause::BeforeStart),
             not_established: self.all.unverified(UnverifiedCause::NotEstablished),
@@ -283,7 +286,7 @@ pub struct KernelTotals {
 pub struct Totals {
     /// Left SYN_RECV, or SYN_SENT for ESTABLISHED, and passed the kernel's filter.
     pub handshakes: u64,
-    /// With a verdict: `ok`, `mismatch` or `scale_lost`.
+    /// With a verdict: `ok`, `mismatch` or `scale_lost`, but for the ignored ones.
     pub judged: u64,
     /// Judged sound.
     pub ok: u64,
@@ -291,6 +294,8 @@ pub struct Totals {
     pub mismatch: u64,
     /// No window scaling.
     pub scale_lost: u64,
+    /// No window scaling, by the doing of a peer that is not worth a finding: in no other column.
+    pub ignored: u64,
     /// Without a verdict, of any cause.
     pub unverified: u64,
     /// Of those: can have been under way when watching began.

@@ -100,7 +100,7 @@ impl OpenFlows {
             Some(known) if known.established_ktime_ns > finding.ktime_ns => return,
             _ => self.flows.remove(&key),
         };
-        if !finding.verdict.is_damaged() {
+        if !finding.is_damaged() {
             return;
         }
         if !finding.tracked {

@@ -32,6 +32,16 @@ pub struct FilterArgs {
     pub netns: Option<String>,
 }
 
+/// Which peers are not worth a finding.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Filters")]
+pub struct IgnoreArgs {
+    /// Networks of peers that never scale and are not worth a finding, as in 10.1.0.0/16: what such
+    /// a peer did not offer or grant is only counted; damage that this host did stays a finding
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub ignore_peer: Vec<String>,
+}
+
 /// Values of --role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum RoleArg {

@@ -16,7 +16,7 @@ use super::CLEAN;
 use super::served::{State, Watched};
 use super::session::{self, Session, Sink};
 use crate::cli::{LogFormat, RoleArg, RunArgs};
-use crate::config::{self, Filter};
+use crate::config::{self, Filter, Networks};
 use crate::host::service_manager::ServiceManager;
 use crate::host::{privileges, process};
 use crate::output::held_back::Report;
@@ -36,6 +36,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         return Ok(CLEAN);
     }
     let filter = Filter::resolve(&args.filter)?;
+    let ignored = config::ignored_peers(&args.ignore)?;
     let settings = config::settings(&filter, args.role, &args.kernel, false)?;
     let recent = Recent::new(config::recent_findings(args)?);
     // Before anything is loaded: it is what most often goes wrong.
@@ -43,14 +44,14 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let runtime = super::runtime()?;
     LocalSet::new().block_on(
         &runtime,
-        watch_and_serve(args, &settings, filter, recent, listener),
+        watch_and_serve(args, &settings, (filter, ignored), recent, listener),
     )
 }
 
 async fn watch_and_serve(
     args: &RunArgs,
     settings: &probes::Settings,
-    filter: Filter,
+    (filter, ignored): (Filter, Networks),
     recent: Recent,
     listener: std::net::TcpListener,
 ) -> Result<u8> {
@@ -63,7 +64,7 @@ async fn watch_and_serve(
         remote_ports: filter.remote_ports.clone(),
         opened: role != RoleArg::Server,
     };
-    let (session, mut ring) = Session::start(settings, filter)?;
+    let (session, mut ring) = Session::start(settings, filter, ignored)?;
     let addr = listener.local_addr()?;
     session::announce(args.ready_file.as_deref())?;
     process::release_memory();
@@ -119,10 +120,12 @@ async fn watch_and_serve(
     server.await.context("the HTTP listener failed")??;
     let totals = state.session.borrow().totals();
     eprintln!(
-        "tcpwnd: stopped: {} handshakes, {} mismatch, {} scale_lost, {} unverified, {} lost",
+        "tcpwnd: stopped: {} handshakes, {} mismatch, {} scale_lost, {} ignored, {} unverified, {} \
+         lost",
         totals.handshakes,
         totals.mismatch,
         totals.scale_lost,
+        totals.ignored,
         totals.unverified,
         totals.lost.events()
     );

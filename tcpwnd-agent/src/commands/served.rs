@@ -257,7 +257,7 @@ impl Sink for Noting<'_> {
             }
             Role::Client => Sort::handshake(flow.remote_port, finding.verdict).opened(),
         };
-        if finding.verdict.is_finding() && self.admits(sort) {
+        if finding.is_finding() && self.admits(sort) {
             self.out.handshake(finding)?;
         }
         Ok(())

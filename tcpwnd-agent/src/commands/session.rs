@@ -13,7 +13,7 @@ use tcpwnd_core::engine::{self, Engine, Observation};
 use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 
 use super::watch::Watches;
-use crate::config::Filter;
+use crate::config::{Filter, Networks};
 use crate::host::who::Directory;
 use crate::host::{clock, rmem_max};
 use crate::probes::{self, Attached, CountersSnapshot, ProbeStatus};
@@ -55,7 +55,11 @@ impl Session {
     ///
     /// # Errors
     /// When it cannot run here: which part, why, and the way out.
-    pub fn start(settings: &probes::Settings, filter: Filter) -> Result<(Self, Ring)> {
+    pub fn start(
+        settings: &probes::Settings,
+        filter: Filter,
+        ignored: Networks,
+    ) -> Result<(Self, Ring)> {
         let first_rmem_max = rmem_max::read();
         let mut attached = probes::attach(settings)?;
         let ring = attached
@@ -75,6 +79,7 @@ impl Session {
         });
         let engine = engine
             .with_filter(move |flow| filter.admits(&flow.0))
+            .with_ignored(move |flow| ignored.contain(flow.0.remote_addr))
             .with_rmem_max(first_rmem_max, rmem_max::read);
         let session = Self {
             attached,
@@ -94,7 +99,8 @@ impl Session {
         match self.engine.ingest(record) {
             Ok(Observation::Handshake(mut finding)) => {
                 self.directory.name(&mut finding);
-                if finding.watched {
+                // Who is ignored is not worth a probe on the transmit path either.
+                if finding.watched && !finding.ignored {
                     self.watches.keep(finding.flow, clock::monotonic_ns());
                 }
                 sink.handshake(&finding)

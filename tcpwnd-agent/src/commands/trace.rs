@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::session::{self, Session, Sink};
 use super::{CLEAN, FINDINGS, INCONCLUSIVE};
 use crate::cli::{FailOn, RoleArg, TraceArgs, TraceFormat};
-use crate::config::{self, Filter};
+use crate::config::{self, Filter, Networks};
 use crate::host::netns;
 use crate::host::settings::Settings;
 use crate::output::confirmation::Watched;
@@ -32,13 +32,19 @@ const TICK: Duration = Duration::from_secs(1);
 pub fn run(args: &TraceArgs) -> Result<u8> {
     let filter = Filter::resolve(&args.filter)?;
     let settings = config::settings(&filter, args.role, &args.kernel, args.confirm)?;
-    super::runtime()?.block_on(trace(args, &settings, filter))
+    let ignored = config::ignored_peers(&args.ignore)?;
+    super::runtime()?.block_on(trace(args, &settings, filter, ignored))
 }
 
-async fn trace(args: &TraceArgs, settings: &probes::Settings, filter: Filter) -> Result<u8> {
+async fn trace(
+    args: &TraceArgs,
+    settings: &probes::Settings,
+    filter: Filter,
+    ignored: Networks,
+) -> Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let (mut session, mut ring) = Session::start(settings, filter)?;
+    let (mut session, mut ring) = Session::start(settings, filter, ignored)?;
     let mut out = Output::new(args)?;
     let begun = Instant::now();
     session::announce(args.ready_file.as_deref())?;

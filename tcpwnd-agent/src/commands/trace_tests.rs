@@ -66,3 +66,18 @@ fn missing_evidence_fails_where_it_was_named() {
     assert_eq!(exit_code(&books, gate(&[FailOn::Any]), false), FINDINGS);
     assert_eq!(exit_code(&books, gate(&[FailOn::Mismatch]), false), CLEAN);
 }
+
+#[test]
+fn what_is_ignored_fails_no_gate_and_stands_for_no_handshake_that_it_wants() {
+    let mut engine = testing::engine().with_ignored(|_| true);
+    testing::ingest(&mut engine, &testing::unscaled(9092, 1));
+    let any = gate(&[FailOn::Any]);
+    assert_eq!(exit_code(engine.books(), any, false), CLEAN);
+    assert_eq!(engine.books().all().judged(), 0);
+    // Damage that was done here fails it.
+    testing::ingest(&mut engine, &testing::handshake(9092, 2, 1, 7));
+    assert_eq!(exit_code(engine.books(), any, false), FINDINGS);
+    // And so does the same of another peer.
+    let other = books(&[testing::unscaled(9092, 1)]);
+    assert_eq!(exit_code(&other, any, false), FINDINGS);
+}

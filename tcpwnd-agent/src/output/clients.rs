@@ -9,7 +9,7 @@ use tcpwnd_core::books::Books;
 use tcpwnd_core::flows::OpenFlows;
 
 use super::exposition::Family;
-use super::metrics::{of_handshakes, open_by_label, open_gauge};
+use super::metrics::{ignored, of_handshakes, open_by_label, open_gauge};
 use super::ports::PortLabels;
 
 const LABEL: &str = "remote_port";
@@ -40,6 +40,14 @@ pub fn families(ports: &PortLabels, books: &Books, flows: &OpenFlows) -> Vec<Fam
             ),
         ],
     );
+    all.push(ignored(
+        (ports, LABEL),
+        books.remote_ports(),
+        Family::counter(
+            "tcpwnd_client_window_scale_ignored",
+            "Connections opened here without window scaling by the doing of a peer of --ignore-peer",
+        ),
+    ));
     let sums = open_by_label(ports, flows.remote_ports());
     let gauge = |name, help, value| open_gauge(LABEL, &sums, Family::gauge(name, help), value);
     all.extend([

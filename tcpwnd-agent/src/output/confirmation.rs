@@ -47,7 +47,7 @@ impl Watched {
 
     /// Takes in a handshake.
     pub fn handshake(&mut self, finding: &Finding) {
-        if finding.watched && finding.verdict.is_damaged() {
+        if finding.watched && finding.is_damaged() {
             self.counts.watched += 1;
             self.open.insert(finding.flow, State::Unseen);
         }

@@ -60,7 +60,7 @@ impl<W: Write> Json<W> {
 
 impl<W: Write> Sink for Json<W> {
     fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
-        if !self.all && !finding.verdict.is_finding() {
+        if !self.all && !finding.is_finding() {
             return Ok(());
         }
         self.line(Finding::KIND, clock::wall(finding.ktime_ns), finding)

@@ -51,7 +51,7 @@ impl<W: Write> Log<W> {
 
 impl<W: Write> Sink for Log<W> {
     fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
-        if !finding.verdict.is_finding() {
+        if !finding.is_finding() {
             return Ok(());
         }
         let time = clock::rfc3339(clock::wall(finding.ktime_ns));
@@ -133,4 +133,57 @@ fn finding_line(finding: &Finding) -> String {
         .into_iter()
         .for_each(|(key, value)| add(key, Some(value)));
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use tcpwnd_core::findings::Finding;
+
+    use super::{Log, Sink};
+    use crate::output::json::Json;
+    use crate::output::table::{Style, Table};
+    use crate::testing;
+
+    /// What the log, JSON and the table make of it, the last two without and with `--all`.
+    fn written(finding: &Finding) -> [String; 5] {
+        let style = Style {
+            wide: false,
+            colour: false,
+            roles: false,
+        };
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let table = |all| {
+            let text = written(&|out| {
+                let mut table = Table::new(out, style, all).unwrap();
+                table.handshake(finding).unwrap();
+            });
+            text.replace(&format!("{}\n", style.header()), "")
+        };
+        let json = |all| written(&|out| Json::new(out, all).handshake(finding).unwrap());
+        let log = written(&|out| Log::new(out).handshake(finding).unwrap());
+        [log, json(false), json(true), table(false), table(true)]
+    }
+
+    #[test]
+    fn what_is_ignored_is_written_only_with_all_and_is_marked() {
+        let record = testing::unscaled(9092, 40_000);
+        let mut engine = testing::engine().with_ignored(|_| true);
+        let [log, json, all_json, table, all_table] =
+            written(&testing::finding(&mut engine, &record));
+        assert_eq!([log, json, table], [""; 3]);
+        let verdict = r#""verdict":"scale_lost","cause":"peer_did_not_offer","ignored":true,"#;
+        assert!(all_json.contains(verdict), "{all_json}");
+        let end = " scale_lost peer_did_not_offer (ignored)\n";
+        assert!(all_table.ends_with(end), "{all_table}");
+
+        let anybody = written(&testing::finding(&mut testing::engine(), &record));
+        for text in anybody {
+            assert!(text.contains("peer_did_not_offer"), "{text}");
+            assert!(!text.contains("(ignored)") && !text.contains("\"ignored\":true"));
+        }
+    }
 }

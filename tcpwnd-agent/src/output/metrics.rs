@@ -72,6 +72,14 @@ pub fn families(view: &View<'_>) -> Vec<Family> {
     // 0 of what is not looked at would be a claim.
     if let Some(ports) = view.ports {
         all.extend(handshakes(view, ports));
+        all.push(ignored(
+            (ports, "local_port"),
+            view.books.ports(),
+            Family::counter(
+                "tcpwnd_window_scale_ignored",
+                "Connections without window scaling by the doing of a peer of --ignore-peer",
+            ),
+        ));
         all.extend(open(view, ports));
     }
     if let Some(ports) = view.remote_ports {
@@ -201,6 +209,19 @@ pub(super) fn of_handshakes<'a, I: Iterator<Item = (u16, &'a Counts)>>(
             Counts::unverified,
         ),
     ]
+}
+
+/// The counter of what is not worth a finding.
+pub(super) fn ignored<'a>(
+    (ports, label): (&PortLabels, &'static str),
+    counts: impl Iterator<Item = (u16, &'a Counts)>,
+    family: Family,
+) -> Family {
+    let counts = counts.map(|(port, counts)| (port, counts.ignored));
+    let sums = by_label(ports, counts, |sum: &mut u64, count| *sum += count);
+    sums.into_iter().fold(family, |family, (port, sum)| {
+        family.with(vec![(label, port)], sum as f64)
+    })
 }
 
 fn handshakes(view: &View<'_>, ports: &PortLabels) -> Vec<Family> {

@@ -160,6 +160,7 @@ fn every_series_of_a_known_port_begins_at_zero() {
         "tcpwnd_window_scale_mismatches_total{local_port=\"9092\",cause=\"unknown\"} 0",
         "tcpwnd_window_scale_lost_total{local_port=\"9092\",cause=\"disabled_here\"} 0",
         "tcpwnd_window_scale_unverified_total{local_port=\"9092\",cause=\"no_record\"} 0",
+        "tcpwnd_window_scale_ignored_total{local_port=\"9092\"} 0",
         "tcpwnd_scale_lost_connections{local_port=\"9092\"} 0",
     ] {
         assert!(
@@ -168,6 +169,37 @@ fn every_series_of_a_known_port_begins_at_zero() {
         );
     }
     assert!(!text.contains("other"), "{text}");
+}
+
+#[test]
+fn what_is_ignored_has_a_counter_of_its_own_and_moves_no_other() {
+    let mut ports = PortLabels::default();
+    ports.see(9092);
+    let labels = (Some(&ports), Some(&ports));
+    let mut engine = testing::engine().with_ignored(|_| true);
+    for (local, remote) in [(9092, 1), (9092, 2), (80, 3)] {
+        testing::ingest(&mut engine, &testing::unscaled(local, remote));
+    }
+    testing::ingest(&mut engine, &testing::opened(40_000, 9092, false));
+    let families = scrape_of(&engine, labels, Process::default());
+    let text = encode(families, Format::Text).unwrap();
+    for line in [
+        "tcpwnd_window_scale_ignored_total{local_port=\"9092\"} 2",
+        "tcpwnd_window_scale_ignored_total{local_port=\"other\"} 1",
+        "tcpwnd_client_window_scale_ignored_total{remote_port=\"9092\"} 1",
+        "tcpwnd_handshakes_total{local_port=\"9092\",path=\"normal\"} 2",
+        "tcpwnd_scale_lost_connections{local_port=\"9092\"} 0",
+        "tcpwnd_client_scale_lost_connections{remote_port=\"9092\"} 0",
+        "tcpwnd_tracked_flows 0",
+    ] {
+        assert!(
+            text.contains(&format!("{line}\n")),
+            "{line} is not in\n{text}"
+        );
+    }
+    let lost = |line: &&str| line.contains("scale_lost_total{") && !line.ends_with(" 0");
+    assert_eq!(text.lines().find(lost), None);
+    assert!(!text.contains("ceiling_bytes_per_second{"), "{text}");
 }
 
 /// Two connections opened to 9092, one of them damaged, and one to a port without a label.

@@ -91,11 +91,10 @@ impl Recent {
     /// # Errors
     /// When the finding cannot be written as JSON.
     pub fn handshake(&mut self, finding: &Finding) -> serde_json::Result<()> {
-        let verdict = finding.verdict;
-        if verdict.is_damaged() || matches!(verdict, tcpwnd_core::Verdict::Ok) {
+        if finding.is_damaged() || matches!(finding.verdict, tcpwnd_core::Verdict::Ok) {
             self.judged(finding.ktime_ns, finding.flow.0.local_port);
         }
-        if !verdict.is_finding() {
+        if !finding.is_finding() {
             return Ok(());
         }
         let time = clock::rfc3339(clock::wall(finding.ktime_ns));
@@ -109,7 +108,7 @@ impl Recent {
         self.findings.push_back(Kept {
             ktime_ns: finding.ktime_ns,
             local_port: finding.flow.0.local_port,
-            damaged: verdict.is_damaged(),
+            damaged: finding.is_damaged(),
             line,
         });
         Ok(())

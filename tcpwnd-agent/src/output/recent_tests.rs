@@ -119,3 +119,16 @@ fn many_losses_become_one_but_none_is_forgotten() {
     assert_eq!(recent.lost_since(0), looks);
     assert_eq!(recent.lost_since((looks - 1) * 1_000_000_000), 1);
 }
+
+#[test]
+fn what_is_ignored_is_neither_found_nor_judged() {
+    let mut recent = Recent::new(10);
+    let mut engine = testing::engine().with_ignored(|_| true);
+    let finding = testing::finding(&mut engine, &testing::unscaled(9092, 1));
+    assert!(finding.ignored);
+    recent.handshake(&finding).unwrap();
+    assert_eq!((recent.len(), recent.judged_since(0, None)), (0, 0));
+    let finding = testing::finding(&mut testing::engine(), &testing::unscaled(9092, 1));
+    recent.handshake(&finding).unwrap();
+    assert_eq!((recent.len(), recent.judged_since(0, None)), (1, 1));
+}

@@ -53,7 +53,7 @@ pub struct Queue {
 impl Hints {
     /// Takes in a handshake.
     pub fn add(&mut self, finding: &Finding) {
-        if !finding.verdict.is_damaged() {
+        if !finding.is_damaged() {
             return;
         }
         self.worst = self

@@ -216,8 +216,9 @@ impl Summary {
     fn verdict(&self) -> String {
         let totals = &self.totals;
         match (totals.mismatch, totals.scale_lost) {
-            (0, 0) if totals.judged == 0 => "no handshake was judged".to_owned(),
-            (0, 0) => "no damaged connection was seen".to_owned(),
+            (0, 0) if totals.judged > 0 => "no damaged connection was seen".to_owned(),
+            (0, 0) if totals.ignored > 0 => "no handshake was judged but ignored ones".to_owned(),
+            (0, 0) => "no handshake was judged".to_owned(),
             (mismatch, lost) => {
                 let mut parts = Vec::new();
                 if mismatch > 0 {
@@ -241,6 +242,7 @@ impl Summary {
         };
         part(totals.mismatch, "mismatch");
         part(totals.scale_lost, "scale_lost");
+        part(totals.ignored, "ignored");
         let unexplained =
             totals.unverified - totals.unverified_before_start - totals.not_established;
         part(unexplained, "unverified");

@@ -252,3 +252,59 @@ what to do, in this order:
     let json = serde_json::to_value(&summary).unwrap();
     assert_eq!(json["roles"], serde_json::json!({"client": 3, "server": 0}));
 }
+
+/// What a summary says of these, all of whose peers never scale and are ignored.
+fn ignoring(records: &[tcpwnd_common::HandshakeRecord]) -> (String, serde_json::Value) {
+    let mut engine = testing::engine().with_ignored(|_| true);
+    let mut hints = Hints::default();
+    for record in records {
+        hints.add(&testing::finding(&mut engine, record));
+    }
+    let handshakes = records.len() as u64;
+    let kernel = KernelTotals {
+        handshakes,
+        sent: handshakes,
+        lost: 0,
+    };
+    let counters = CountersSnapshot::of(&[]);
+    let totals = engine.books().totals(kernel);
+    let mut summary = Summary::new(totals, &[], &Directory::default(), Vec::new(), &counters);
+    let reconnect = reconnect::groups(engine.flows(), |_| Some(String::new()));
+    summary.advise(&hints, &Settings::default(), reconnect);
+    let doubts = summary.doubts(1);
+    let text = summary.text(engine.books(), Duration::from_secs(5), &hints, &doubts);
+    (text, serde_json::to_value(&summary).unwrap())
+}
+
+#[test]
+fn what_is_ignored_is_counted_and_nothing_is_advised_about_it() {
+    let unscaled = |port| testing::unscaled(9092, port);
+    let (text, json) = ignoring(&[unscaled(1), unscaled(2), testing::handshake(9092, 3, 7, 7)]);
+    let expected = "
+no damaged connection was seen
+3 handshakes in 5s: 1 ok, 2 ignored
+";
+    assert_eq!(text, expected);
+    assert_eq!(
+        (&json["ignored"], &json["scale_lost"]),
+        (&2.into(), &0.into())
+    );
+    assert_eq!(json["balanced"], true);
+
+    let (text, json) = ignoring(&[unscaled(1)]);
+    let expected = "
+no handshake was judged but ignored ones
+1 handshakes in 5s: 0 ok, 1 ignored
+inconclusive: 0 handshakes were judged, fewer than the 1 of --min-handshakes
+";
+    assert_eq!(text, expected);
+    assert_eq!(json["judged"], 0);
+
+    let (text, _) = ignoring(&[unscaled(1), testing::handshake(9092, 3, 1, 7)]);
+    let expected = "
+damaged connections: 1 with a wrong window scale
+2 handshakes in 5s: 0 ok, 1 mismatch, 1 ignored (cookie_ignored_rcvbuf 1)
+windows: seen on the wire of 0 of 1 damaged connections
+";
+    assert!(text.starts_with(expected), "{text}");
+}

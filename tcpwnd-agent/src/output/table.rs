@@ -45,7 +45,7 @@ pub struct Row<'a> {
     /// Its cause; empty for none.
     pub cause: &'a str,
     /// What is to be said of the cause; empty for nothing.
-    pub note: &'a str,
+    pub note: String,
     /// How many times too small the peer's window looks to this host, where that is not 1.
     pub send_factor: Option<f64>,
     /// What the connection can do at most, where it is held back.
@@ -176,7 +176,7 @@ impl<W: Write> Table<W> {
 
 impl<W: Write> Sink for Table<W> {
     fn handshake(&mut self, finding: &Finding) -> io::Result<()> {
-        if !self.all && !finding.verdict.is_finding() {
+        if !self.all && !finding.is_finding() {
             return Ok(());
         }
         let time = clock::hms(clock::wall(finding.ktime_ns), &self.zone);
@@ -201,13 +201,14 @@ impl<'a> Row<'a> {
     fn of(finding: &'a Finding, time: String) -> Self {
         let receive = finding.receive;
         let send = finding.send.map(|send| send.factor);
+        let ignored = if finding.ignored { " (ignored)" } else { "" };
         Self {
             time,
             local: finding.flow.local(),
             remote: finding.flow.remote(),
             role: finding.role.name(),
             path: finding.path.name(),
-            note: note(finding),
+            note: format!("{}{ignored}", not_granted(finding)),
             advertised: receive.and_then(|receive| receive.advertised),
             used: receive.and_then(|receive| receive.used),
             factor: receive.map(|receive| receive.factor),
@@ -244,7 +245,7 @@ impl fmt::Display for Factor {
 }
 
 /// What else the SYN+ACK of a server did not grant: of a SYN cookie without timestamps, nothing.
-fn note(finding: &Finding) -> &'static str {
+fn not_granted(finding: &Finding) -> &'static str {
     let (Verdict::ScaleLost(LostCause::PeerDidNotGrant), Evidence::Opened(evidence)) =
         (finding.verdict, &finding.evidence)
     else {

@@ -23,7 +23,7 @@ fn row() -> Row<'static> {
         peer_window: Some(1024),
         verdict: "mismatch",
         cause: "cookie_ignored_rcvbuf",
-        note: "",
+        note: String::new(),
         send_factor: None,
         impact: None,
     }
@@ -55,7 +55,7 @@ fn there_is_a_column_for_the_role_where_it_is_asked_for() {
         peer_window: Some(64_240),
         verdict: "scale_lost",
         cause: "peer_did_not_grant",
-        note: ", nor timestamps nor SACK",
+        note: ", nor timestamps nor SACK".to_owned(),
         ..row()
     };
     let lines = [style.header(), style.row(&row)].join("\n");

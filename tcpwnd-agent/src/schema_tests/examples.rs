@@ -176,15 +176,7 @@ pub fn printed() -> (Vec<Value>, String) {
         lines.record(&proxied);
     }
     // A peer that offers no window scale.
-    let mut unscaled = testing::handshake(9092, 9, 0, 0);
-    let handshake = &mut unscaled.handshake;
-    options(&mut handshake.syn, &[2, 4, 5, 0xb4]);
-    options(&mut handshake.first.options, &[2, 4, 5, 0xb4]);
-    handshake.first.flags &= !synack_flags::WSCALE_OK;
-    handshake.first.snd_wscale = 0;
-    unscaled.child.flags &= !child_flags::WSCALE_OK;
-    unscaled.child.snd_wscale = 0;
-    lines.record(&unscaled);
+    lines.record(&testing::unscaled(9092, 9));
     lines.opened();
     let mut unknown = testing::handshake(9092, 6, 7, 7);
     unknown.record_found = 0;

@@ -45,7 +45,8 @@ pub enum Observation {
     Closed(ClosedFlow),
     /// A connection under watch announced a window.
     Window(WindowSeen),
-    /// The filter left it out; handshakes among these are counted in the books.
+    /// The filter left it out, or it is of a connection that is ignored; handshakes that the filter
+    /// left out are counted in the books.
     FilteredOut,
 }
 
@@ -56,6 +57,7 @@ type RmemMaxReader = Box<dyn Fn() -> Option<RmemMax> + std::marker::Send + Sync>
 pub struct Engine {
     context: Context,
     filter: Filter,
+    ignored: Filter,
     rmem_max: RmemMaxReader,
     books: Books,
     flows: OpenFlows,
@@ -73,6 +75,7 @@ impl Engine {
                 rmem_max: RmemMaxHistory::default(),
             },
             filter: Box::new(|_| true),
+            ignored: Box::new(|_| false),
             rmem_max: Box::new(|| None),
             books: Books::default(),
             flows: OpenFlows::new(settings.flow_limit),
@@ -86,6 +89,18 @@ impl Engine {
         filter: impl Fn(&Flow) -> bool + std::marker::Send + Sync + 'static,
     ) -> Self {
         self.filter = Box::new(filter);
+        self
+    }
+
+    /// The same, where lost scaling is no finding if it was the peer's own doing and `ignored` says
+    /// so of the connection. Such handshakes have a column of their own in the books. What this
+    /// host did to a connection is a finding whoever the peer is.
+    #[must_use]
+    pub fn with_ignored(
+        mut self,
+        ignored: impl Fn(&Flow) -> bool + std::marker::Send + Sync + 'static,
+    ) -> Self {
+        self.ignored = Box::new(ignored);
         self
     }
 
@@ -165,7 +180,12 @@ impl Engine {
         self.keep(describe_opened(record, &self.context))
     }
 
-    fn keep(&mut self, finding: Finding) -> Observation {
+    fn keep(&mut self, mut finding: Finding) -> Observation {
+        let the_peers = match finding.verdict {
+            Verdict::ScaleLost(cause) => cause.is_the_peers(),
+            Verdict::Ok | Verdict::Mismatch(_) | Verdict::Unverified(_) => false,
+        };
+        finding.ignored = the_peers && (self.ignored)(&finding.flow);
         self.books.handshake(&finding);
         self.flows.opened(&finding);
         Observation::Handshake(Box::new(finding))
@@ -175,7 +195,7 @@ impl Engine {
         let known = self.flows.closed(record);
         let windows = known.and_then(|known| known.windows);
         let flow = Flow(record.flow);
-        if !(self.filter)(&flow) {
+        if !self.is_reported(&flow, known.is_some()) {
             return Observation::FilteredOut;
         }
         let open_ns = record
@@ -198,10 +218,16 @@ impl Engine {
         })
     }
 
+    /// Whether what becomes of a connection is worth telling. The kernel tells it of all that may be
+    /// damaged; of those with a peer that is ignored, only the ones are that were found to be.
+    fn is_reported(&self, flow: &Flow, known: bool) -> bool {
+        (self.filter)(flow) && (known || !(self.ignored)(flow))
+    }
+
     fn window(&mut self, record: &WindowRecord) -> Observation {
         let known = self.flows.window(record);
         let flow = Flow(record.flow);
-        if !(self.filter)(&flow) {
+        if !self.is_reported(&flow, known.is_some()) {
             return Observation::FilteredOut;
         }
         let used = Some(record.rcv_wscale.min(crate::tcp_options::MAX_SHIFT));
@@ -280,6 +306,7 @@ fn finding(
         tracked: child.flags & child_flags::TRACKED != 0,
         watched: child.flags & child_flags::WATCHED != 0,
         verdict: judgement.verdict,
+        ignored: false,
         role,
         path: judgement.path,
         outcome,

@@ -85,6 +85,8 @@ pub struct Finding {
     /// The verdict and its cause.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// Scaling was lost by the doing of a peer that was said not to be worth a finding.
+    pub ignored: bool,
     /// Which end this host is.
     pub role: Role,
     /// How the connection came about.
@@ -112,6 +114,20 @@ pub struct Finding {
 impl Finding {
     /// Kind of the line.
     pub const KIND: &'static str = "handshake";
+
+    /// Whether it is worth a line by itself: what [`Verdict::is_finding`] says, unless it is
+    /// ignored.
+    #[must_use]
+    pub const fn is_finding(&self) -> bool {
+        !self.ignored && self.verdict.is_finding()
+    }
+
+    /// Whether the connection counts as damaged: what [`Verdict::is_damaged`] says, unless it is
+    /// ignored.
+    #[must_use]
+    pub const fn is_damaged(&self) -> bool {
+        !self.ignored && self.verdict.is_damaged()
+    }
 }
 
 /// What a verdict rests on, by the role of this host.

@@ -37,7 +37,7 @@ fn a_mismatch_as_json() {
         handshake(&cookie(1, 7)),
         serde_json::json!({
             "schema": 1, "kind": "handshake", "time": TIME,
-            "verdict": "mismatch", "cause": "unknown", "role": "server",
+            "verdict": "mismatch", "cause": "unknown", "ignored": false, "role": "server",
             "path": "cookie", "outcome": "established",
             "flow": {
                 "netns": 4_026_531_840_u32, "ifindex": 0,
@@ -325,7 +325,7 @@ fn a_server_that_granted_nothing_as_json() {
         line(Finding::KIND, &*finding),
         serde_json::json!({
             "schema": 1, "kind": "handshake", "time": TIME,
-            "verdict": "scale_lost", "cause": "peer_did_not_grant", "role": "client",
+            "verdict": "scale_lost", "cause": "peer_did_not_grant", "ignored": false, "role": "client",
             "path": "normal", "outcome": "established",
             "flow": {
                 "netns": 4_026_531_840_u32, "ifindex": 0,

@@ -178,6 +178,13 @@ impl LostCause {
             ) => matches!(role, Role::Server),
         }
     }
+
+    /// Whether it was read of the peer's own segment: this host had scaling to give, or asked for
+    /// it.
+    #[must_use]
+    pub const fn is_the_peers(self) -> bool {
+        matches!(self, Self::PeerDidNotOffer | Self::PeerDidNotGrant)
+    }
 }
 
 impl UnverifiedCause {

@@ -2,6 +2,7 @@
 
 mod books;
 mod flows;
+mod ignored;
 mod roles;
 
 use super::*;
