@@ -86,6 +86,8 @@ pub struct Handshake {
     pub verdict: String,
     /// Why, unless `ok`.
     pub cause: Option<String>,
+    /// It is no finding, for its peer is one that never scales.
+    pub ignored: bool,
     /// `server` or `client`: which end this host is.
     pub role: String,
     /// `normal`, `cookie`, `fast_open` or `unknown`.
@@ -288,6 +290,8 @@ pub struct Summary {
     pub mismatch: u64,
     /// Damaged: no scaling although there could be.
     pub scale_lost: u64,
+    /// The same, but for a peer that never scales: no finding.
+    pub ignored: u64,
     /// Not judged for want of evidence.
     pub unverified: u64,
     /// Lost on the way, by stage; null where the kernel cannot tell.

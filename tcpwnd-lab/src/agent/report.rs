@@ -60,6 +60,7 @@ impl Report {
         let accounted = summary.ok
             + summary.mismatch
             + summary.scale_lost
+            + summary.ignored
             + summary.unverified
             + summary.lost();
         ensure!(
@@ -79,12 +80,19 @@ impl Report {
             ("scale_lost", summary.scale_lost),
             ("unverified", summary.unverified),
         ] {
-            let lines = self.with_verdict(verdict).count() as u64;
+            let counted = self.with_verdict(verdict).filter(|line| !line.ignored);
+            let lines = counted.count() as u64;
             ensure!(
                 lines == sum,
                 "{lines} {verdict} lines, but the summary says {sum}"
             );
         }
+        let ignored = self.handshakes.iter().filter(|line| line.ignored).count();
+        ensure!(
+            ignored as u64 == summary.ignored,
+            "{ignored} lines are ignored, but the summary says {}",
+            summary.ignored
+        );
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod cookies;
 mod fast_open_closed;
 mod flood;
 mod hostile_http;
+mod ignored;
 mod impact;
 mod jvm;
 mod laboratory;
@@ -188,7 +189,7 @@ pub const ALL: &[Scenario] = &[
     .of_causes(),
     gate(
         "peer_without_scale",
-        "the client offers no window scale: scale lost",
+        "the client offers no window scale: scale lost, or ignored",
         scale_lost::peer_without_scale,
     )
     .of_causes(),

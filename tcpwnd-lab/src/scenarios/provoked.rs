@@ -297,7 +297,8 @@ mod tests {
 
     fn handshake(verdict: &str, cause: Option<&str>) -> Handshake {
         let line = serde_json::json!({
-            "verdict": verdict, "cause": cause, "role": "server", "path": "cookie",
+            "verdict": verdict, "cause": cause, "ignored": false,
+            "role": "server", "path": "cookie",
             "outcome": "established",
             "flow": {
                 "netns": 1,

@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 
 use super::bench::{Bench, compare};
+use super::ignored;
 use super::impact::Slow;
 use super::provoked::{Expected, Provocation};
 use super::stage::{COOKIES, PORT, Stage, unlocked};
@@ -30,7 +31,7 @@ pub fn cookie_without_timestamps(bench: &Bench) -> Result<String> {
     lost(bench, COOKIES, offer, &what)
 }
 
-/// The client offers no window scale.
+/// The client offers no window scale; and some that do not are not worth a finding.
 pub fn peer_without_scale(bench: &Bench) -> Result<String> {
     let offer = Offer {
         window_scale: None,
@@ -49,12 +50,10 @@ pub fn peer_without_scale(bench: &Bench) -> Result<String> {
     let what = |done| Provocation::scale_lost("peer_did_not_offer", done);
     let normal = what("a client that offers no window scale, without a cookie");
     lost(bench, &[], offer.clone(), &normal.by("normal"))?;
-    lost(
-        bench,
-        COOKIES,
-        offer,
-        &what("a client that offers no window scale"),
-    )
+    let by_cookie = what("a client that offers no window scale");
+    let lost = lost(bench, COOKIES, offer, &by_cookie)?;
+    let ignored = ignored::play(bench)?;
+    Ok(format!("{lost}; {ignored}"))
 }
 
 /// Window scaling is switched off on this host.

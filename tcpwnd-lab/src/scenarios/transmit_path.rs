@@ -10,7 +10,10 @@ use crate::hooks::Hooks;
 use crate::wait::{self, PATIENCE};
 
 /// Whether anything is attached to the function that chooses a segment's window.
-fn attached() -> Result<bool> {
+///
+/// # Errors
+/// As [`Hooks::look`].
+pub fn attached() -> Result<bool> {
     let hooks = Hooks::look()?;
     Ok(hooks.on("__tcp_select_window") || hooks.on("tcp_select_window"))
 }
