@@ -19,7 +19,7 @@ const PROBES: &str = "/sys/kernel/debug/kprobes/list";
 /// A snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hooks {
-    /// BPF programs, maps and links, each as kind and id.
+    /// BPF programs, maps and links, each as kind, id and name; a link's is its tracepoint's.
     pub objects: BTreeSet<String>,
     /// Kernel functions under trace.
     pub functions: BTreeSet<String>,
@@ -33,29 +33,22 @@ impl Hooks {
     /// # Errors
     /// When bpftool, tracefs or debugfs is not there.
     pub fn look() -> Result<Self> {
-        let mut objects = BTreeSet::new();
-        for kind in ["prog", "map", "link"] {
-            for object in list(kind)?.as_array().into_iter().flatten() {
-                let name = object["name"].as_str().unwrap_or_default();
-                // bpftool's own helpers for its listing come and go.
-                if !BPFTOOL.contains(&name) {
-                    objects.insert(format!("{kind} {} {name}", object["id"]));
-                }
-            }
-        }
         Ok(Self {
-            objects,
+            objects: objects()?,
             functions: column(FUNCTIONS, 0)?,
             // `ffffffff81000000  k  tcp_make_synack+0x0    [FTRACE]`
             probes: column(PROBES, 2)?,
         })
     }
 
-    /// Whether anything of anybody's is attached to a function.
+    /// The kernel functions and raw tracepoints that anything of anybody's is attached to.
     #[must_use]
-    pub fn on(&self, function: &str) -> bool {
-        let is = |name: &String| name.split('+').next() == Some(function);
-        self.functions.iter().any(is) || self.probes.iter().any(is)
+    pub fn attached_to(&self) -> BTreeSet<&str> {
+        let functions = self.functions.iter().chain(&self.probes);
+        let functions = functions.filter_map(|name| name.split('+').next());
+        let links = self.objects.iter().filter(|of| of.starts_with("link "));
+        let tracepoints = links.filter_map(|link| link.split_whitespace().nth(2));
+        functions.chain(tracepoints).collect()
     }
 
     /// What is here and not there, for messages.
@@ -66,6 +59,25 @@ impl Hooks {
         let probes = self.probes.difference(&other.probes);
         objects.chain(functions).chain(probes).cloned().collect()
     }
+}
+
+/// BPF programs, maps and links, each as kind and id: all that a kernel in lockdown still shows.
+///
+/// # Errors
+/// When bpftool is not there, or fails each time.
+pub fn objects() -> Result<BTreeSet<String>> {
+    let mut objects = BTreeSet::new();
+    for kind in ["prog", "map", "link"] {
+        for object in list(kind)?.as_array().into_iter().flatten() {
+            let name = object["name"].as_str().or(object["tp_name"].as_str());
+            let name = name.unwrap_or_default();
+            // bpftool's own helpers for its listing come and go.
+            if !BPFTOOL.contains(&name) {
+                objects.insert(format!("{kind} {} {name}", object["id"]));
+            }
+        }
+    }
+    Ok(objects)
 }
 
 /// How often bpftool is asked. `link show` failed twice on 6.12, while links came and went, and said
@@ -98,6 +110,8 @@ fn column(path: &str, number: usize) -> Result<BTreeSet<String>> {
     let text = fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
     let words = text
         .lines()
+        // `<tab>direct-->bpf_trampoline_1234_0` says more of the line before it.
+        .filter(|line| !line.starts_with('\t'))
         .filter_map(|line| line.split_whitespace().nth(number));
     Ok(words.map(str::to_owned).collect())
 }

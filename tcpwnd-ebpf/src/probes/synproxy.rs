@@ -12,7 +12,11 @@
 //! its sequence number is not known. Here it is complete.
 //!
 //! Both functions have other callers: the agent attaches this only where the proxy is loaded, and
-//! what belongs to a socket leaves at once.
+//! what belongs to a socket leaves at once. Segments of a socket's pass neither: the first is for
+//! what the packet filter has changed, and IPv6 segments take `ip6_xmit` (net/ipv6/ip6_output.c),
+//! which does not call the second. Of all that `synproxy_send_tcp_ipv6` calls outside of its
+//! module, only `ip6_local_out` is given the packet that is sent; `security_skb_classify_flow`,
+//! just before it, is given the peer's SYN.
 
 use crate::counters::{count, run};
 use crate::maps::PROXIED;

@@ -25,7 +25,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     agent.wait_handshakes(1)?;
     let during = Hooks::look()?;
     ensure!(
-        !during.beyond(&before).is_empty() && during.on("tcp_make_synack"),
+        !during.beyond(&before).is_empty() && during.attached_to().contains("tcp_make_synack"),
         "the running agent is not found, so its remains would not be either: {during:?}"
     );
     let load = AtomicBool::new(true);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::bad_input::refused;
 use super::bench::{Bench, Unsupported};
-use crate::hooks::Hooks;
+use crate::hooks;
 
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
@@ -21,14 +21,14 @@ pub fn play(bench: &Bench) -> Result<String> {
     if !Path::new(LOCKDOWN).exists() {
         return Err(Unsupported("this kernel has no lockdown".to_owned()).into());
     }
-    let before = Hooks::look()?;
+    // tracefs is shut by then.
+    let before = hooks::objects()?;
     fs::write(LOCKDOWN, "confidentiality").context("failed to lock the kernel down")?;
     let mechanism = bench.launch.mechanism.name();
     let trace = ["trace", "--for", "1ms", "--mechanism", mechanism];
     refused(bench.launch.command(&trace), "lockdown")?;
-    let left = Hooks::look()
-        .map(|now| now.beyond(&before))
-        .unwrap_or_default();
+    let now = hooks::objects()?;
+    let left: Vec<_> = now.difference(&before).collect();
     ensure!(left.is_empty(), "left in the kernel: {left:?}");
     Ok("refused with one line and exit code 2".to_owned())
 }
