@@ -304,17 +304,15 @@ impl Agent {
     /// # Errors
     /// As [`Self::finish`].
     pub fn finish_with(self, expected: i32) -> Result<Report> {
-        let (report, code) = self.end()?;
-        ensure!(
-            code == expected,
-            "tcpwnd ended with {code} instead of {expected}: lost {:?}",
-            report.summary.lost
-        );
-        Ok(report)
+        self.signal(libc::SIGTERM)?;
+        self.ended_with(expected)
     }
 
-    fn end(mut self) -> Result<(Report, i32)> {
-        self.signal(libc::SIGTERM)?;
+    /// As [`Self::finish_with`], but it ends by itself.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn ended_with(mut self, expected: i32) -> Result<Report> {
         let (lines, code) = self.wait_end()?;
         let report = Report::read(&lines)?;
         report.check_books()?;
@@ -323,7 +321,12 @@ impl Agent {
             told == code,
             "tcpwnd ended with {code}, its summary says {told}"
         );
-        Ok((report, code))
+        ensure!(
+            code == expected,
+            "tcpwnd ended with {code} instead of {expected}: lost {:?}",
+            report.summary.lost
+        );
+        Ok(report)
     }
 }
 

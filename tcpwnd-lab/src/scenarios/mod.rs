@@ -16,6 +16,7 @@ mod check_goldens;
 mod client_role;
 mod client_role_odd;
 mod cookies;
+mod exit_codes;
 mod fast_open_closed;
 mod flood;
 mod hostile_http;
@@ -280,6 +281,11 @@ pub const ALL: &[Scenario] = &[
         "ring_too_small",
         "what does not fit is counted, exit code 3",
         ring_too_small::play,
+    ),
+    gate(
+        "exit_codes",
+        "0, 1 and 3 as the options ask for; what a filter leaves out is not lost",
+        exit_codes::play,
     ),
     gate(
         "open_now",
