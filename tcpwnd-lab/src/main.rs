@@ -5,6 +5,7 @@
 mod agent;
 mod ao;
 mod bpf;
+mod bpf_calls;
 mod bpf_request;
 mod broker;
 mod cgroup;

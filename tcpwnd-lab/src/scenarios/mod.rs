@@ -45,6 +45,7 @@ mod service_manager;
 mod smoke;
 mod stage;
 mod started_late;
+mod steady_state;
 mod synproxy;
 mod timestamps_stripped;
 mod transmit_path;
@@ -255,6 +256,11 @@ pub const ALL: &[Scenario] = &[
         "map_lookups_20000",
         "the same with 20,000 handshakes",
         map_lookups::long,
+    ),
+    gate(
+        "steady_state",
+        "no map system call while handshakes come and metrics are scraped",
+        steady_state::play,
     ),
     gate(
         "same_tuple",
