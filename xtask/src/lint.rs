@@ -36,9 +36,15 @@ pub fn all() -> Vec<Lint> {
         .args(["--", "-D", "warnings"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"");
+    // No test builds the agent with it.
+    let mut debug_log = cargo(&workspace);
+    debug_log
+        .args(["clippy", "--quiet", "-p", "tcpwnd-agent", "--all-targets"])
+        .args(["--features", "debug-log", "--", "-D", "warnings"]);
     [
         ("format", format),
         ("clippy", clippy),
+        ("clippy of the agent with debug-log", debug_log),
         ("clippy of the kernel programs", programs),
     ]
     .into_iter()

@@ -37,11 +37,9 @@ const TOOLS: &[(&str, &str)] = &[
 ///
 /// # Errors
 ///
-/// When none lies there; the message says how to build it.
+/// When none lies there.
 pub fn copy(kernel: &Kernel) -> anyhow::Result<()> {
-    let image = find_copy().context(
-        "no ../shared/kernels/bzImage-5.10.*-affected; by hand: cargo xtask kernel affected",
-    )?;
+    let image = find_copy().context("no ../shared/kernels/bzImage-5.10.*-affected")?;
     eprintln!(
         "setup: taking kernel {} from {}",
         kernel.name,

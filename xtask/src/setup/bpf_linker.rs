@@ -27,7 +27,7 @@ pub fn ensure() -> anyhow::Result<()> {
         return Ok(());
     }
     let cache = paths::cache_folder("")?;
-    let (major, bin) = installed_llvm()?.context("no LLVM is installed that bpf-linker can use")?;
+    let (major, bin) = installed_llvm()?.with_context(no_llvm)?;
     eprintln!("setup: building bpf-linker {VERSION} against LLVM {major} (about a minute)");
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths([bin].into_iter().chain(env::split_paths(&path)))?;
@@ -41,7 +41,20 @@ pub fn ensure() -> anyhow::Result<()> {
             .args(["bpf-linker", "--version", VERSION])
             .env("PATH", path),
     )
-    .with_context(|| format!("bpf-linker {VERSION} is missing"))
+    .with_context(|| {
+        format!(
+            "bpf-linker {VERSION} is missing; by hand, with /usr/lib/llvm-{major}/bin in PATH: cargo \
+             install --locked --root {} --no-default-features --features llvm-{major} bpf-linker \
+             --version {VERSION}",
+            cache.display()
+        )
+    })
+}
+
+/// What to do where there is no LLVM to build it against.
+fn no_llvm() -> String {
+    let package = llvm_package().unwrap_or_else(|_| format!("llvm-{NEWEST_LLVM}-dev"));
+    format!("no LLVM is installed that bpf-linker can use; by hand: apt-get install {package}")
 }
 
 /// Whether the cache has the right version.
@@ -78,7 +91,10 @@ pub fn installed_llvm() -> anyhow::Result<Option<(u32, PathBuf)>> {
 pub fn llvm_package() -> anyhow::Result<String> {
     let wanted = rustc_llvm_major()?;
     if wanted > NEWEST_LLVM {
-        bail!("rustc has LLVM {wanted}, bpf-linker {VERSION} knows none newer than {NEWEST_LLVM}");
+        bail!(
+            "rustc has LLVM {wanted}, bpf-linker {VERSION} knows none newer than {NEWEST_LLVM}; by \
+             hand: take an older Rust, whose `rustc -vV` says LLVM {NEWEST_LLVM} or less"
+        );
     }
     Ok(format!("llvm-{wanted}-dev"))
 }

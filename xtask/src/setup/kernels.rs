@@ -44,6 +44,23 @@ pub fn ensure(kernel: &Kernel, refresh: bool) -> anyhow::Result<()> {
     }
 }
 
+/// How to get `kernel` otherwise.
+///
+/// # Errors
+///
+/// When there is no place for a cache.
+pub fn by_hand(kernel: &Kernel) -> anyhow::Result<String> {
+    Ok(match kernel.source {
+        Source::Affected => "by hand: cargo xtask kernel affected".to_owned(),
+        Source::Debian { release, .. } => format!(
+            "by hand: unpack a package linux-image-{release}*{FLAVOUR}, and put vmlinuz, \
+             modules/lib/modules/RELEASE (with depmod -b modules RELEASE), a file `release` with what \
+             `uname -r` will say, and a file `version` with the package's version, into {}",
+            kernel.folder()?.display()
+        ),
+    })
+}
+
 /// A release that the archive offers, and the packages that make it up.
 struct Found {
     release: String,

@@ -87,12 +87,16 @@ pub fn ensure(wanted: &[&'static Kernel], refresh: bool) -> anyhow::Result<Vec<M
     packages::ensure()?;
     rust_src::ensure()?;
     bpf_linker::ensure()?;
-    qemu::ensure().context("a QEMU that the VMs can rely on cannot be had")?;
+    qemu::ensure().context(qemu::BY_HAND)?;
     let mut missing = Vec::new();
     for kernel in wanted {
         if let Err(error) = kernels::ensure(kernel, refresh) {
             let reason = format!("{error:#}");
-            eprintln!("setup: kernel {} cannot be had: {reason}", kernel.name);
+            let way = kernels::by_hand(kernel)?;
+            eprintln!(
+                "setup: kernel {} cannot be had: {reason}; {way}",
+                kernel.name
+            );
             missing.push(Missing { kernel, reason });
         }
     }

@@ -18,6 +18,11 @@ use crate::paths;
 /// The first version without that race: "Always lock pages before translation" (accel/tcg).
 const SOUND: (u32, u32) = (8, 1);
 
+/// What stands before the reason when it cannot be had.
+pub const BY_HAND: &str = "a QEMU that the VMs can rely on cannot be had; by hand: put \
+    qemu-system-x86_64 of 8.1 or later into PATH (apt-get install qemu-system-x86; on Debian 12 from \
+    bookworm-backports)";
+
 const PROGRAM: &str = "qemu-system-x86_64";
 
 /// Where it comes from otherwise. The libraries are those that the release's own QEMU wants.
