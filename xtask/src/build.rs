@@ -14,7 +14,7 @@ use crate::paths;
 /// Named explicitly so that build scripts and procedural macros stay dynamic.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The variable from which the agent takes its revision (tcpwnd-agent/src/output/metrics.rs).
+/// The variable from which the agent takes its revision (tcpwnd-agent/src/output/itself.rs).
 const REVISION: &str = "TCPWND_REVISION";
 
 /// The static binaries.
