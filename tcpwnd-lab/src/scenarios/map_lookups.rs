@@ -23,20 +23,13 @@ use crate::wait::{self, PATIENCE};
 /// only where somebody sends something.
 const DELAY: Duration = Duration::from_micros(500);
 
+/// Handshakes.
+const COUNT: usize = 20_000;
+
 /// Clients at once.
 const CLIENTS: usize = 8;
 
-/// With 2,000 handshakes.
-pub fn short(bench: &Bench) -> Result<String> {
-    play(bench, 2_000)
-}
-
-/// With 20,000 handshakes.
-pub fn long(bench: &Bench) -> Result<String> {
-    play(bench, 20_000)
-}
-
-fn play(bench: &Bench, handshakes: usize) -> Result<String> {
+pub fn play(bench: &Bench) -> Result<String> {
     let pair = Pair::new(PairOptions { delay: DELAY })?;
     let broker = Broker::start(&pair.server, &ListenOptions::default())?;
     let listen = free_address()?;
@@ -63,18 +56,17 @@ fn play(bench: &Bench, handshakes: usize) -> Result<String> {
             }
             Ok::<_, anyhow::Error>(count)
         });
-        let visited = crowd(&pair, handshakes);
+        let visited = crowd(&pair);
         scraping.store(false, Ordering::Release);
         let scrapes = scraper.join().ok().context("the scraper panicked")??;
         visited.map(|resets| (scrapes, resets))
     })?;
     let looked_up = lookups.finish();
     // Of a connection that was reset the server has its end, or it has not.
-    let wanted = handshakes;
-    let handshakes = broker.wait_accepted(wanted)?.len();
+    let handshakes = broker.wait_accepted(COUNT)?.len();
     ensure!(
-        handshakes <= wanted + resets,
-        "{wanted} visits and {resets} more that were reset, but {handshakes} were accepted"
+        handshakes <= COUNT + resets,
+        "{COUNT} visits and {resets} more that were reset, but {handshakes} were accepted"
     );
     agent.wait_handshakes(handshakes)?;
     let report = agent.finish()?;
@@ -108,11 +100,11 @@ fn play(bench: &Bench, handshakes: usize) -> Result<String> {
 }
 
 /// Several clients at once; returns how many more connections were reset.
-fn crowd(pair: &Pair, handshakes: usize) -> Result<usize> {
+fn crowd(pair: &Pair) -> Result<usize> {
     let to = SocketAddr::new(Pair::SERVER_V4, PORT);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| scope.spawn(|| come_and_go_in_a_crowd(&pair.client, to, handshakes / CLIENTS)))
+            .map(|_| scope.spawn(|| come_and_go_in_a_crowd(&pair.client, to, COUNT / CLIENTS)))
             .collect();
         let mut resets = 0;
         for client in clients {
