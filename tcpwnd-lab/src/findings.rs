@@ -412,6 +412,8 @@ pub struct Probe {
     pub probe: String,
     /// `fentry`, `kprobe`, …; null where the probe is not there.
     pub mechanism: Option<String>,
+    /// Runs of its programs.
+    pub runs: u64,
     /// Runs that the kernel skipped, where it can tell.
     pub missed: Option<u64>,
 }

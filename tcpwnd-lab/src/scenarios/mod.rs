@@ -19,6 +19,8 @@ mod cookies;
 mod exit_codes;
 mod fast_open_closed;
 mod flood;
+mod forged;
+mod half_closed;
 mod hostile_http;
 mod ignored;
 mod impact;
@@ -247,6 +249,16 @@ pub const ALL: &[Scenario] = &[
         odd::play,
     )
     .of_causes(),
+    scenario(
+        "forged",
+        "a forged cookie is rejected and counted, a stray ACK is nothing",
+        forged::play,
+    ),
+    scenario(
+        "half_closed",
+        "segments of half-closed connections: no handshakes, no runs",
+        half_closed::play,
+    ),
     scenario(
         "fast_open_closed",
         "2,000 Fast Open connections closed before the ACK: none twice",
