@@ -73,6 +73,8 @@ impl Endpoint {
 pub struct Flow {
     /// Inode of the network namespace.
     pub netns: u64,
+    /// Index of the interface that the socket is bound to; 0 for none.
+    pub ifindex: u32,
     /// The observed host's end.
     pub local: Endpoint,
     /// The peer's end.

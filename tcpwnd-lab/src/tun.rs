@@ -32,12 +32,26 @@ impl Tun {
     /// # Errors
     /// Without CAP_NET_ADMIN, or in a kernel without TUN.
     pub fn open(at: &Namespace) -> Result<Self> {
-        at.enter(|| {
-            let device = create()?;
+        Self::open_as(at, "tun0", |name| {
             let (v4, v6) = (Pair::SERVER_V4, Pair::SERVER_V6);
-            run(&format!("ip addr add {v4}/16 dev tun0"))?;
-            run(&format!("ip addr add {v6}/64 dev tun0 nodad"))?;
-            run("ip link set tun0 up")?;
+            run(&format!("ip addr add {v4}/16 dev {name}"))?;
+            run(&format!("ip addr add {v6}/64 dev {name} nodad"))
+        })
+    }
+
+    /// Creates a device of another name, and lets `prepare` give it its addresses before it is up.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and what `prepare` returns.
+    pub fn open_as(
+        at: &Namespace,
+        name: &str,
+        prepare: impl FnOnce(&str) -> Result<()> + Send,
+    ) -> Result<Self> {
+        at.enter(|| {
+            let device = create(name)?;
+            prepare(name)?;
+            run(&format!("ip link set {name} up"))?;
             Ok(Self {
                 device: RefCell::new(device),
                 unclaimed: RefCell::default(),
@@ -123,7 +137,7 @@ impl Tun {
     }
 }
 
-fn create() -> Result<File> {
+fn create(name: &str) -> Result<File> {
     let device = OpenOptions::new()
         .read(true)
         .write(true)
@@ -132,8 +146,10 @@ fn create() -> Result<File> {
         .context("failed to open /dev/net/tun")?;
     // SAFETY: all-zero is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"tun0") {
-        *to = *from as libc::c_char;
+    // One byte less than there is room for: the name ends with a zero.
+    let room = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
     // SAFETY: TUNSETIFF takes a pointer to an ifreq, which outlives the call.

@@ -41,6 +41,7 @@ mod ring_too_small;
 mod rmem_lowered;
 mod run;
 mod same_tuple;
+mod same_tuple_device;
 mod scale_lost;
 mod scan;
 mod service_manager;
@@ -237,6 +238,16 @@ pub const ALL: &[Scenario] = &[
         "same_tuple",
         "one tuple in two namespaces, one damaged: exactly that one",
         same_tuple::play,
+    ),
+    scenario(
+        "same_tuple_vrf",
+        "one tuple in two VRFs of a namespace, one damaged: exactly that one",
+        same_tuple_device::vrfs,
+    ),
+    scenario(
+        "same_tuple_link_local",
+        "one link-local tuple on two devices, one damaged: exactly that one",
+        same_tuple_device::link_local,
     ),
     scenario(
         "flood",

@@ -301,7 +301,7 @@ mod tests {
             "role": "server", "path": "cookie",
             "outcome": "established",
             "flow": {
-                "netns": 1,
+                "netns": 1, "ifindex": 0,
                 "local": {"addr": "10.9.0.1", "port": 9092},
                 "remote": {"addr": "10.9.0.2", "port": 40_000},
             },
