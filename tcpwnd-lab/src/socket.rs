@@ -38,6 +38,8 @@ pub struct ListenOptions {
     pub fast_open: u32,
     /// SO_REUSEPORT: others may listen beside it.
     pub reuse_port: bool,
+    /// TCP_DEFER_ACCEPT: how long a connection waits for its first data, in seconds; 0 not at all.
+    pub defer_accept: u32,
 }
 
 impl Default for ListenOptions {
@@ -51,6 +53,7 @@ impl Default for ListenOptions {
             backlog: 50,
             fast_open: 0,
             reuse_port: false,
+            defer_accept: 0,
         }
     }
 }
@@ -86,6 +89,10 @@ pub fn listen(options: &ListenOptions) -> Result<TcpListener> {
             libc::TCP_FASTOPEN,
             to_int(options.fast_open)?,
         )?;
+    }
+    if options.defer_accept > 0 {
+        let seconds = to_int(options.defer_accept)?;
+        set(&socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)?;
     }
     // SAFETY: takes a descriptor by value.
     if unsafe { libc::listen(socket.as_raw_fd(), to_int(options.backlog)?) } != 0 {

@@ -16,7 +16,8 @@ mod check_goldens;
 mod client_role;
 mod client_role_odd;
 mod cookies;
-mod exit_codes;
+mod defer_accept;
+mod evicted;
 mod fast_open_closed;
 mod flood;
 mod forged;
@@ -269,6 +270,16 @@ pub const ALL: &[Scenario] = &[
         "half_closed",
         "segments of half-closed connections: no handshakes, no runs",
         half_closed::play,
+    ),
+    scenario(
+        "defer_accept",
+        "a listener that waits for data: judged once, when the handshake ends",
+        defer_accept::play,
+    ),
+    scenario(
+        "evicted",
+        "more handshakes under way than records: ok, or unverified for want of one",
+        evicted::play,
     ),
     scenario(
         "fast_open_closed",
