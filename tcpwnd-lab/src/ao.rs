@@ -36,20 +36,7 @@ pub fn add_key(socket: &impl AsFd, peer: Ipv4Addr) -> Result<()> {
     let key = b"laboratory";
     // SAFETY: integers and arrays of them: all zero is a value of each.
     let mut add: AddKey = unsafe { std::mem::zeroed() };
-    let address = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: 0,
-        sin_addr: libc::in_addr {
-            s_addr: u32::from(peer).to_be(),
-        },
-        sin_zero: [0; 8],
-    };
-    // SAFETY: a sockaddr_storage has room and alignment for any address.
-    unsafe {
-        (&raw mut add.peer)
-            .cast::<libc::sockaddr_in>()
-            .write(address)
-    };
+    socket::store_v4(&mut add.peer, peer);
     add.algorithm[..10].copy_from_slice(b"hmac(sha1)");
     add.prefix = 32;
     (add.send_id, add.receive_id) = (100, 100);

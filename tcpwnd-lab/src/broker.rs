@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::ao;
+use crate::md5;
 use crate::net::Namespace;
 use crate::poll::Poll;
 use crate::socket::{self, ListenOptions, TcpInfo};
@@ -123,6 +124,14 @@ impl Broker {
     /// As [`ao::add_key`].
     pub fn add_ao_key(&self, peer: Ipv4Addr) -> Result<()> {
         ao::add_key(&*self.listener, peer)
+    }
+
+    /// Makes the listener want signed segments from `peer`, and sign its own (MD5).
+    ///
+    /// # Errors
+    /// As [`md5::sign`].
+    pub fn sign(&self, peer: Ipv4Addr) -> Result<()> {
+        md5::sign(&*self.listener, peer)
     }
 
     /// Stops accepting, or goes on; connections wait in the accept queue meanwhile.

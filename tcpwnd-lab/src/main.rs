@@ -18,6 +18,7 @@ mod held;
 mod hooks;
 mod http;
 mod init;
+mod md5;
 mod mounts;
 mod net;
 mod packet;

@@ -5,7 +5,7 @@
 mod info;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
@@ -210,6 +210,13 @@ pub fn connect_fast_open(to: SocketAddr, bytes: &[u8]) -> Result<TcpStream> {
             .with_context(|| format!("failed to connect to {to} with Fast Open"));
     }
     Ok(TcpStream::from(socket))
+}
+
+/// Writes an IPv4 address without a port to where the kernel expects one of any family.
+pub fn store_v4(into: &mut libc::sockaddr_storage, address: Ipv4Addr) {
+    let address = sockaddr_in(SocketAddrV4::new(address, 0));
+    // SAFETY: a sockaddr_storage has room and alignment for any address.
+    unsafe { (&raw mut *into).cast::<libc::sockaddr_in>().write(address) };
 }
 
 fn sockaddr_in(from: SocketAddrV4) -> libc::sockaddr_in {

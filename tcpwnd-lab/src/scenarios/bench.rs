@@ -1,6 +1,7 @@
 //! What every scenario is given, and what they have in common.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
@@ -28,6 +29,18 @@ pub struct Bench {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unsupported(pub String);
+
+impl Unsupported {
+    /// `error`, or this if the kernel's `refusal` (an errno) is what is behind it.
+    #[must_use]
+    pub fn if_refused(error: anyhow::Error, refusal: i32, why: &str) -> anyhow::Error {
+        let behind = error.root_cause().downcast_ref::<io::Error>();
+        if behind.and_then(io::Error::raw_os_error) == Some(refusal) {
+            return Self(why.to_owned()).into();
+        }
+        error
+    }
+}
 
 impl Bench {
     /// Whether setting SO_RCVBUF sets the window clamp too (`tcp_set_rcvbuf`): asked of a socket.

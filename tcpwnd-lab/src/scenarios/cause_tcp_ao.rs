@@ -1,7 +1,6 @@
 //! TCP-AO together with SYN cookies: its SYN+ACK has no room for timestamps, in which a cookie keeps
 //! what was agreed, so that every connection loses what its SYN+ACK announced.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail, ensure};
@@ -28,13 +27,10 @@ pub fn play(bench: &Bench) -> Result<String> {
         ..unlocked()
     };
     let broker = Broker::start(&pair.server, &listen)?;
-    broker.add_ao_key(client).map_err(|error| {
-        let refusal = error.root_cause().downcast_ref::<io::Error>();
-        match refusal.and_then(io::Error::raw_os_error) {
-            Some(libc::ENOPROTOOPT) => Unsupported("this kernel has no TCP-AO".to_owned()).into(),
-            _ => error,
-        }
-    })?;
+    let no_ao = "this kernel has no TCP-AO";
+    broker
+        .add_ao_key(client)
+        .map_err(|error| Unsupported::if_refused(error, libc::ENOPROTOOPT, no_ao))?;
     let mut agent = bench.trace()?;
     let to = SocketAddr::new(Pair::SERVER_V4, PORT);
     let mut accepted = Vec::new();

@@ -46,6 +46,7 @@ mod same_tuple_device;
 mod scale_lost;
 mod scan;
 mod service_manager;
+mod signed_md5;
 mod smoke;
 mod stage;
 mod started_late;
@@ -275,6 +276,11 @@ pub const ALL: &[Scenario] = &[
         "defer_accept",
         "a listener that waits for data: judged once, when the handshake ends",
         defer_accept::play,
+    ),
+    scenario(
+        "signed_md5",
+        "signed by MD5: ok; by cookie the scale is lost, and it is said why",
+        signed_md5::play,
     ),
     scenario(
         "evicted",
