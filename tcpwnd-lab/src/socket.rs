@@ -40,6 +40,8 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// TCP_DEFER_ACCEPT: how long a connection waits for its first data, in seconds; 0 not at all.
     pub defer_accept: u32,
+    /// Multipath TCP (RFC 8684), for clients that speak it.
+    pub mptcp: bool,
 }
 
 impl Default for ListenOptions {
@@ -54,6 +56,7 @@ impl Default for ListenOptions {
             fast_open: 0,
             reuse_port: false,
             defer_accept: 0,
+            mptcp: false,
         }
     }
 }
@@ -68,7 +71,12 @@ pub fn listen(options: &ListenOptions) -> Result<TcpListener> {
     } else {
         libc::AF_INET6
     };
-    let socket = open(domain, 0)?;
+    let protocol = if options.mptcp {
+        libc::IPPROTO_MPTCP
+    } else {
+        libc::IPPROTO_TCP
+    };
+    let socket = open_by(protocol, domain, 0)?;
     if domain == libc::AF_INET6 {
         let only_v6 = i32::from(options.family == Family::V6);
         set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only_v6)?;
@@ -212,6 +220,26 @@ pub fn connect_fast_open(to: SocketAddr, bytes: &[u8]) -> Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
+/// Connects over IPv4 by multipath TCP.
+///
+/// # Errors
+/// What the kernel refuses: one that was built without it, everything.
+pub fn connect_mptcp(to: SocketAddr) -> Result<TcpStream> {
+    let SocketAddr::V4(to) = to else {
+        bail!("{to} is no IPv4 address")
+    };
+    let socket = open_by(libc::IPPROTO_MPTCP, libc::AF_INET, 0)?;
+    let address = sockaddr_in(to);
+    let size = size_of_val(&address) as u32;
+    // SAFETY: the pointer and the size are those of `address`, which outlives the call.
+    let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) };
+    if done != 0 {
+        return Err(io::Error::last_os_error())
+            .with_context(|| format!("failed to connect to {to} by MPTCP"));
+    }
+    Ok(TcpStream::from(socket))
+}
+
 /// Writes an IPv4 address without a port to where the kernel expects one of any family.
 pub fn store_v4(into: &mut libc::sockaddr_storage, address: Ipv4Addr) {
     let address = sockaddr_in(SocketAddrV4::new(address, 0));
@@ -229,9 +257,13 @@ fn sockaddr_in(from: SocketAddrV4) -> libc::sockaddr_in {
 }
 
 fn open(domain: i32, flags: i32) -> Result<OwnedFd> {
+    open_by(libc::IPPROTO_TCP, domain, flags)
+}
+
+fn open_by(protocol: i32, domain: i32, flags: i32) -> Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags;
     // SAFETY: takes no pointer.
-    let descriptor = unsafe { libc::socket(domain, kind, libc::IPPROTO_TCP) };
+    let descriptor = unsafe { libc::socket(domain, kind, protocol) };
     if descriptor < 0 {
         return Err(io::Error::last_os_error()).context("failed to create a socket");
     }

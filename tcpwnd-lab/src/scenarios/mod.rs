@@ -30,6 +30,7 @@ mod laboratory;
 mod lockdown;
 mod many;
 mod map_lookups;
+mod mptcp;
 mod odd;
 mod older_cookie;
 mod open_now;
@@ -281,6 +282,11 @@ pub const ALL: &[Scenario] = &[
         "signed_md5",
         "signed by MD5: ok; by cookie the scale is lost, and it is said why",
         signed_md5::play,
+    ),
+    scenario(
+        "mptcp",
+        "multipath TCP, and TCP with the same server: ok, by cookie too",
+        mptcp::play,
     ),
     scenario(
         "evicted",
