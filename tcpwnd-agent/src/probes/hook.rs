@@ -34,7 +34,9 @@ pub fn candidates(
     presence: impl Fn(&str) -> Presence,
 ) -> VecDeque<Candidate> {
     let mut ways = VecDeque::new();
-    if let Some((symbol, programs)) = hook.raw_tracepoint {
+    if let Some((symbol, programs)) = hook.raw_tracepoint
+        && !without_tracepoints()
+    {
         ways.push_back(Candidate {
             mechanism: Mechanism::RawTracepoint,
             symbol,
@@ -63,6 +65,23 @@ pub fn candidates(
         }
     }
     ways
+}
+
+#[cfg(test)]
+thread_local! {
+    /// To a test on this thread the kernel is one without tracepoints.
+    pub static WITHOUT_TRACEPOINTS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+#[cfg(test)]
+fn without_tracepoints() -> bool {
+    WITHOUT_TRACEPOINTS.get()
+}
+
+/// Where a tracepoint is missing, the kernel says so when it is attached.
+#[cfg(not(test))]
+const fn without_tracepoints() -> bool {
+    false
 }
 
 /// What hooks need while they are being attached.

@@ -84,4 +84,8 @@ pub struct Settings {
 }
 
 #[cfg(test)]
+mod evicted_vm_tests;
+#[cfg(test)]
 mod vm_tests;
+#[cfg(test)]
+mod without_tracepoint_vm_tests;

@@ -18,7 +18,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc
 
 /// Entries of an LRU map a CPU below which it loses them early: each CPU keeps up to 128 to
 /// itself (LOCAL_FREE_TARGET in kernel/bpf/bpf_lru_list.c), and trouble begins near that.
-const ENTRIES_PER_CPU: usize = 1024;
+pub const ENTRIES_PER_CPU: usize = 1024;
 
 /// A record of the ABI as aya wants its constants.
 #[derive(Clone, Copy)]

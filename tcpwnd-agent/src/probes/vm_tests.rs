@@ -12,10 +12,10 @@ use super::{Attached, Mechanism, MechanismChoice, Settings, attach};
 use crate::kernel::features::{Features, Support};
 use crate::kernel::preflight::{Capability, Host};
 
-const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+pub(super) const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(super) const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-fn settings(mechanism: MechanismChoice) -> Settings {
+pub(super) fn settings(mechanism: MechanismChoice) -> Settings {
     Settings {
         config: Config::ALL,
         mechanism,
@@ -26,7 +26,7 @@ fn settings(mechanism: MechanismChoice) -> Settings {
 }
 
 /// Makes `number` connections over loopback, each with an exchange both ways.
-fn connect(address: IpAddr, number: usize) -> u16 {
+pub(super) fn connect(address: IpAddr, number: usize) -> u16 {
     let listener = TcpListener::bind(SocketAddr::new(address, 0)).unwrap();
     let local = listener.local_addr().unwrap();
     for _ in 0..number {
@@ -47,7 +47,7 @@ fn kind(record: &[u8]) -> Kind {
 }
 
 /// Runs `body` where rings can be registered.
-fn in_runtime<T>(body: impl Future<Output = T>) -> T {
+pub(super) fn in_runtime<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -55,7 +55,7 @@ fn in_runtime<T>(body: impl Future<Output = T>) -> T {
         .block_on(body)
 }
 
-fn mechanism_of(attached: &Attached, probe: Probe) -> Option<Mechanism> {
+pub(super) fn mechanism_of(attached: &Attached, probe: Probe) -> Option<Mechanism> {
     let status = attached.status();
     status
         .iter()
