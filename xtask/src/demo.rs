@@ -1,8 +1,7 @@
 //! `cargo xtask demo`: the laboratory's demo in a VM, on this terminal.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +9,7 @@ use clap::Args;
 use crate::docs;
 use crate::kernels::Kernel;
 use crate::parse_kernel;
+use crate::printed::Printed;
 use crate::vm::exec::{Boot, judge, prepare};
 use crate::vm::job::Job;
 
@@ -52,28 +52,4 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         docs::write_demo(&printed.text())?;
     }
     Ok(code)
-}
-
-/// Passes everything on to stdout at once, and keeps it.
-#[derive(Clone, Default)]
-struct Printed(Arc<Mutex<Vec<u8>>>);
-
-impl Printed {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Printed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = io::stdout().write(bytes)?;
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(bytes.get(..written).unwrap_or(bytes));
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
-    }
 }

@@ -10,6 +10,7 @@ mod last;
 mod lint;
 mod mutate;
 mod paths;
+mod printed;
 mod setup;
 mod test;
 mod unit_tests;
