@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use crate::agent::{Caps, Launch, Mechanism};
+use crate::alert;
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::crowd;
@@ -63,6 +64,8 @@ enum Command {
     },
     /// Shows a damaged connection, what tcpwnd says of it, and the remedy.
     Demo,
+    /// Shows the project's alerts in a real Prometheus while clients come back all at once.
+    Alert,
     /// Prints a golden of the scenario `check_goldens` anew: what `check` prints in a case, with the
     /// kernel's release replaced.
     CheckGolden {
@@ -146,6 +149,7 @@ fn dispatch(command: Command) -> Result<bool> {
             command,
         } => crowd::run(port, count, &command),
         Command::Demo => demo::run().map(|()| true),
+        Command::Alert => alert::run(affected()?).map(|()| true),
         Command::Client {
             server,
             size,

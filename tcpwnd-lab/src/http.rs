@@ -1,4 +1,4 @@
-//! Asking the agent over HTTP, as Prometheus does.
+//! Asking the agent over HTTP, as Prometheus does, and asking Prometheus.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,21 +10,33 @@ use crate::wait::PATIENCE;
 /// Gets a page; any answer but 200 is an error.
 ///
 /// # Errors
-/// When the agent does not answer, or refuses.
+/// When it does not answer, or refuses.
 pub fn get(from: SocketAddr, path: &str) -> Result<String> {
+    ask(from, path, "HTTP/1.1")
+}
+
+/// The same from a server that sends long pages in chunks, which HTTP/1.0 does not know.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_whole(from: SocketAddr, path: &str) -> Result<String> {
+    ask(from, path, "HTTP/1.0")
+}
+
+fn ask(from: SocketAddr, path: &str, version: &str) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&from, PATIENCE)
         .with_context(|| format!("failed to connect to {from}"))?;
     stream
         .set_read_timeout(Some(PATIENCE))
         .context("failed to set a time-out")?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {from}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} {version}\r\nHost: {from}\r\nConnection: close\r\n\r\n");
     stream
         .write_all(request.as_bytes())
         .context("failed to send a request")?;
     let mut answer = String::new();
     stream
         .read_to_string(&mut answer)
-        .with_context(|| format!("failed to read the agent's answer for {path}"))?;
+        .with_context(|| format!("failed to read the answer for {path}"))?;
     let (head, body) = answer
         .split_once("\r\n\r\n")
         .context("an answer without a body")?;

@@ -3,6 +3,7 @@
 //! Only decides which of the two it is; everything else lives in the modules.
 
 mod agent;
+mod alert;
 mod ao;
 mod bpf;
 mod bpf_calls;
@@ -24,6 +25,7 @@ mod net;
 mod packet;
 mod peer;
 mod poll;
+mod prometheus;
 mod restart_script;
 mod scenarios;
 mod socket;

@@ -65,6 +65,7 @@ pub use check_goldens::{Case, check};
 pub use open_now::free_address;
 pub use provoked::Rows;
 pub use run::{Format, run};
+pub use stage::{RMEM, rmem};
 
 use anyhow::Result;
 

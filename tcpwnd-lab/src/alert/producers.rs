@@ -1,0 +1,159 @@
+//! A broker that is restarted, and its producers: clients of the kernel's own stack, far enough away
+//! that a storm of them falls into one round trip.
+//!
+//! Constraint: what is damaged is what the sockets of both ends say, never what tcpwnd says.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::broker::Broker;
+use crate::client::Client;
+use crate::net::{Pair, PairOptions};
+use crate::scenarios::{RMEM, rmem};
+use crate::socket::{self, ListenOptions};
+use crate::wait::{self, PATIENCE};
+use crate::witness;
+
+/// Where the broker listens.
+pub const PORT: u16 = 9092;
+
+/// How many producers there are.
+pub const COUNT: usize = 200;
+
+/// How many connect at a time when there is no storm: fewer than the broker's backlog.
+pub const AT_A_TIME: usize = 20;
+
+/// Half of the round trip. The last of a storm's SYNs has to find the queue full of the first ones,
+/// and an emulated machine takes its time over each.
+pub const DELAY: Duration = Duration::from_millis(250);
+
+/// Cookies of a storm after which a sound kernel's setting is changed: nearly all that there will be.
+const COOKIES: u64 = COUNT as u64 - 60;
+
+/// Size of a producer's request, in bytes: a damaged window holds it.
+const REQUEST: u32 = 100;
+
+/// `tcp_rmem[2]` of a sound kernel before and during the storm, in bytes: window scales 2 and 8.
+const RMEM_BEFORE: u32 = 212_992;
+const RMEM_RAISED: u32 = 8 << 20;
+
+/// The two ends of the link.
+pub struct Producers {
+    pair: Pair,
+    broker: Option<Broker>,
+    listen: ListenOptions,
+    affected: bool,
+}
+
+impl Producers {
+    /// Sets up the link and starts the broker.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub fn new(affected: bool) -> Result<Self> {
+        let pair = Pair::new(PairOptions { delay: DELAY })?;
+        pair.server.set("net/ipv4/tcp_syncookies", "1")?;
+        let mut listen = ListenOptions::default();
+        if !affected {
+            listen.receive_buffer = None;
+            pair.server.set(RMEM, &rmem(RMEM_BEFORE))?;
+        }
+        Ok(Self {
+            broker: Some(Broker::start(&pair.server, &listen)?),
+            pair,
+            listen,
+            affected,
+        })
+    }
+
+    /// Closes the broker's connections and its listener, and the clients' ends; opens it again.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn restart_broker(&mut self, clients: Vec<Client>) -> Result<()> {
+        // The port is free only when the old one has ended.
+        self.broker = None;
+        drop(clients);
+        self.broker = Some(Broker::start(&self.pair.server, &self.listen)?);
+        Ok(())
+    }
+
+    /// This many clients connect, few at a time, and each has an answer; `between` is called after
+    /// each time.
+    ///
+    /// # Errors
+    /// When one has none, or `between` fails.
+    pub fn connect_gently(
+        &self,
+        count: usize,
+        mut between: impl FnMut() -> Result<()>,
+    ) -> Result<Vec<Client>> {
+        let mut all = Vec::with_capacity(count);
+        while all.len() < count {
+            let mut some = self.begin(AT_A_TIME.min(count - all.len()))?;
+            serve(&mut some)?;
+            all.extend(some);
+            between()?;
+        }
+        Ok(all)
+    }
+
+    /// All clients connect at once, and each has an answer in the end.
+    ///
+    /// # Errors
+    /// When one has none.
+    pub fn storm(&self) -> Result<Vec<Client>> {
+        let sent = || witness::counter(&self.pair.server, "TcpExt", "SyncookiesSent");
+        let before = sent()?;
+        let mut clients = self.begin(COUNT)?;
+        if !self.affected {
+            wait::until_true(PATIENCE, "the storm's cookies", || {
+                Ok(sent()? >= before + COOKIES)
+            })?;
+            self.pair.server.set(RMEM, &rmem(RMEM_RAISED))?;
+        }
+        serve(&mut clients)?;
+        Ok(clients)
+    }
+
+    /// Begins to connect this many.
+    fn begin(&self, count: usize) -> Result<Vec<Client>> {
+        let to = SocketAddr::new(Pair::SERVER_V4, PORT);
+        let begin = |_| Client::adopt(TcpStream::from(socket::connect_from(0, to)?));
+        self.pair.client.enter(|| (0..count).map(begin).collect())
+    }
+
+    /// The sound and the damaged: those whose scale as they were told is not the broker's.
+    ///
+    /// # Errors
+    /// When the broker does not know one.
+    pub fn sort(&self, clients: Vec<Client>) -> Result<(Vec<Client>, Vec<Client>)> {
+        let broker = self.broker.as_ref().context("there is no broker")?;
+        let (mut sound, mut damaged) = (Vec::new(), Vec::new());
+        for client in clients {
+            let accepted = broker.wait_accepted_from(client.address()?)?;
+            if client.info()?.send_scale == accepted.info.receive_scale {
+                sound.push(client);
+            } else {
+                damaged.push(client);
+            }
+        }
+        Ok((sound, damaged))
+    }
+}
+
+/// Each sends a request, as soon as it is connected, and waits for the answer.
+fn serve(clients: &mut [Client]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let requests: Vec<_> = clients
+            .iter_mut()
+            .map(|client| scope.spawn(|| client.request(REQUEST)))
+            .collect();
+        for request in requests {
+            request.join().ok().context("a client panicked")??;
+        }
+        Ok(())
+    })
+}
