@@ -29,6 +29,12 @@ const CAUSES: Part = Part {
     end: "<!-- end of causes -->",
 };
 
+const ALERTS: Part = Part {
+    file: "docs/alerting.md",
+    begin: "<!-- alerts: written by the command that it names -->",
+    end: "<!-- end of alerts -->",
+};
+
 const DEMO: Part = Part {
     file: "README.md",
     begin: "<!-- demo: written by cargo xtask demo --write -->",
@@ -96,6 +102,19 @@ fn causes_in(text: &str) -> Vec<String> {
 /// When the file or its markers are not there, or it cannot be written.
 pub fn write_demo(printed: &str) -> anyhow::Result<()> {
     DEMO.write(&format!("```text\n{}\n```", printed.trim()))
+}
+
+/// Writes what the alerts did, with date and command, between the markers of docs/alerting.md.
+///
+/// # Errors
+///
+/// As [`write_matrix`].
+pub fn write_alerts(printed: &str) -> anyhow::Result<()> {
+    ALERTS.write(&format!(
+        "{}:\n\n```text\n{}\n```",
+        stamp()?,
+        printed.trim()
+    ))
 }
 
 impl Part {

@@ -95,6 +95,27 @@ mod tests {
     }
 
     #[test]
+    fn every_alert_is_listed_as_it_is() {
+        let rules = rules();
+        let document = read("docs/alerting.md");
+        let listed = document
+            .lines()
+            .filter(|line| line.starts_with("| [Tcpwnd"));
+        assert_eq!(listed.count(), alerts(&rules).len());
+        for (name, alert) in alerts(&rules) {
+            let severity = value(alert, "severity").unwrap_or_default();
+            let begin = format!("| [{name}](runbooks/{name}.md) | {severity} |");
+            let time = value(alert, "for").map(|time| time.replace('m', " min"));
+            let end = format!("| {} |", time.as_deref().unwrap_or("at once"));
+            let mut lines = document.lines();
+            assert!(
+                lines.any(|line| line.starts_with(&begin) && line.ends_with(&end)),
+                "no line {begin} … {end}"
+            );
+        }
+    }
+
+    #[test]
     fn runbooks_have_their_sections_in_order() {
         for runbook in runbooks() {
             let text = read(&format!("{RUNBOOKS}/{runbook}"));

@@ -2,6 +2,7 @@
 //! command.
 
 pub mod agent_tests;
+pub mod alert;
 mod answers;
 mod causes;
 pub mod causes_table;
@@ -31,6 +32,8 @@ pub enum Task {
     Test(test::Options),
     /// Provoke every cause on kernels and print what was reported
     Causes(causes::Options),
+    /// Show the project's alerts in a real Prometheus during a reconnect storm (6 minutes)
+    Alert(alert::Options),
     /// Run the agent's unit tests that want a kernel with probes
     AgentTests(agent_tests::Options),
     /// An interactive shell in a VM
@@ -47,6 +50,7 @@ pub fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Exec(options) => exec::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Causes(options) => causes::run(&options),
+        Task::Alert(options) => alert::run(&options),
         Task::AgentTests(options) => agent_tests::run(&options),
         Task::Shell(options) => exec::shell(&options),
     }
