@@ -16,6 +16,7 @@ use crate::lint;
 use crate::setup::{self, Missing};
 use crate::unit_tests;
 use crate::vm::agent_tests;
+use crate::vm::alert;
 use crate::vm::causes_table::CausesTable;
 use crate::vm::results::{Results, Tally};
 use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
@@ -33,8 +34,8 @@ pub const FULL_TIMEOUT: Duration = Duration::from_secs(5400);
 #[derive(Args)]
 pub struct Options {
     /// Everything on every kernel, the scenarios with either mechanism and with the service's
-    /// capabilities alone; writes the matrix to docs/kernels.md, and what was reported of each cause
-    /// to docs/detection.md
+    /// capabilities alone, and the alerts in a real Prometheus; writes the matrix to docs/kernels.md,
+    /// and what was reported of each cause to docs/detection.md
     #[arg(long)]
     full: bool,
     /// Only what failed in the last full run of this checkout, and scenarios that are new since;
@@ -67,8 +68,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let units = step("unit tests", unit_tests::run)?;
     tally.add(units.tally);
     tally.add(step("deploy", deploy::check));
-    let (scenarios, tests) = in_vms(options.full, &missing, &units.for_vms);
-    let mut of_vms = Tally::default();
+    let (scenarios, tests, mut of_vms) = in_vms(options.full, &missing, &units.for_vms);
     for (what, results) in [("scenario", &scenarios), ("unit test in a VM", &tests)] {
         if results.tally().passed + results.tally().failed == 0 {
             eprintln!("FAILED: no {what} ran");
@@ -142,14 +142,15 @@ fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Runs the scenarios, and the unit tests that need a VM; nothing where the build fails.
-fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Results) {
+/// Runs the scenarios, and the unit tests that need a VM; nothing where the build fails. The tally is
+/// of the alerts, which take too long for anything but the full matrix.
+fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Results, Tally) {
     let build = || anyhow::Ok((build::run()?, build::agent_tests()?));
     let (binaries, program) = match step("build", build) {
         Ok(built) => built,
         Err(error) => {
             eprintln!("FAILED: {error:#}");
-            return (Results::default(), Results::default());
+            return (Results::default(), Results::default(), Tally::default());
         }
     };
     let tests = step("unit tests in VMs", || {
@@ -163,7 +164,15 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Res
     let scenarios = step("scenarios", || {
         run_all(runs(full), missing, &binaries, timeout)
     });
-    (scenarios, tests)
+    let mut alerts = Tally::default();
+    if full {
+        let hold = step("alerts", || alert::hold(missing, &binaries));
+        if !hold {
+            eprintln!("FAILED: alerts");
+        }
+        alerts.count(hold);
+    }
+    (scenarios, tests, alerts)
 }
 
 /// The kernels on which everything runs.

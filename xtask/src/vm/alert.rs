@@ -60,6 +60,18 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+/// Whether all alerts come and go as they should; what was seen is told on stderr.
+pub fn hold(missing: &[Missing], binaries: &Binaries) -> bool {
+    let played = had(missing).and_then(|kernel| play(kernel, binaries, io::stderr()));
+    match played {
+        Ok(outcome) => judge(&outcome) == ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            false
+        }
+    }
+}
+
 fn wanted() -> Vec<&'static Kernel> {
     KERNELS.into_iter().filter_map(kernels::find).collect()
 }
