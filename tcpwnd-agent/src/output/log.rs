@@ -177,7 +177,8 @@ mod tests {
         assert_eq!([log, json, table], [""; 3]);
         let verdict = r#""verdict":"scale_lost","cause":"peer_did_not_offer","ignored":true,"#;
         assert!(all_json.contains(verdict), "{all_json}");
-        let end = " scale_lost peer_did_not_offer (ignored)\n";
+        let end =
+            " scale_lost peer_did_not_offer (ignored) (at most 328 kB/s each way at 200 ms RTT)\n";
         assert!(all_table.ends_with(end), "{all_table}");
 
         let anybody = written(&testing::finding(&mut testing::engine(), &record));

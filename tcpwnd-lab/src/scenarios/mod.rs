@@ -18,6 +18,7 @@ mod client_role_odd;
 mod cookies;
 mod defer_accept;
 mod evicted;
+mod exit_codes;
 mod fast_open_closed;
 mod flood;
 mod forged;

@@ -47,7 +47,10 @@ const WINDOW: [&str; 2] = ["__tcp_select_window", "tcp_select_window"];
 /// As [`Hooks::look`].
 pub fn attached() -> Result<bool> {
     let hooks = Hooks::look()?;
-    Ok(WINDOW.into_iter().any(|function| hooks.on(function)))
+    let attached = hooks.attached_to();
+    Ok(WINDOW
+        .into_iter()
+        .any(|function| attached.contains(function)))
 }
 
 pub fn play(bench: &Bench) -> Result<String> {
