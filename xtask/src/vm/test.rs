@@ -33,6 +33,9 @@ pub struct Options {
     /// With these capabilities (repeatable)
     #[arg(long = "caps", value_enum, default_values_t = [Caps::All])]
     caps: Vec<Caps>,
+    /// Also the scenarios that only run with the full matrix
+    #[arg(long)]
+    full: bool,
     /// Write all results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -45,7 +48,7 @@ pub struct Options {
 }
 
 /// Seconds that all scenarios on one kernel may take.
-pub const DEFAULT_TIMEOUT: u64 = 1800;
+pub const DEFAULT_TIMEOUT: u64 = 1200;
 
 /// How the agent attaches its programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,8 +104,10 @@ pub struct Run {
 /// Which scenarios run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// All of them.
-    All,
+    /// All that run with every test.
+    Gate,
+    /// Those, and the ones that only run with the full matrix.
+    Full,
     /// Those that provoke causes.
     Causes,
     /// These.
@@ -113,7 +118,7 @@ impl Choice {
     /// Those that were named, if any were.
     fn named(&self) -> &[String] {
         match self {
-            Self::All | Self::Causes => &[],
+            Self::Gate | Self::Full | Self::Causes => &[],
             Self::Named(names) => names,
         }
     }
@@ -121,7 +126,7 @@ impl Choice {
     /// Whether this scenario can be among them.
     fn may_have(&self, scenario: &str) -> bool {
         match self {
-            Self::All => true,
+            Self::Gate | Self::Full => true,
             // None of them wants what this is asked for.
             Self::Causes => false,
             Self::Named(names) => names.iter().any(|name| name == scenario),
@@ -131,7 +136,8 @@ impl Choice {
     /// As the laboratory's command line has it.
     fn arguments(&self) -> Vec<&str> {
         match self {
-            Self::All => Vec::new(),
+            Self::Gate => Vec::new(),
+            Self::Full => vec!["--full"],
             Self::Causes => vec!["--causes"],
             Self::Named(names) => names.iter().map(String::as_str).collect(),
         }
@@ -179,10 +185,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let missing = setup::ensure(kernels, false)?;
     let binaries = build::run()?;
-    let choice = if options.scenarios.is_empty() {
-        Choice::All
-    } else {
-        Choice::Named(options.scenarios.clone())
+    let choice = match (options.scenarios.is_empty(), options.full) {
+        (false, _) => Choice::Named(options.scenarios.clone()),
+        (true, false) => Choice::Gate,
+        (true, true) => Choice::Full,
     };
     let mut runs = Vec::new();
     for kernel in kernels {
