@@ -5,7 +5,8 @@
 //!
 //! Constraint: what differs from machine to machine is set to one value before, in this process'
 //! own namespaces, and netfilter's SYN proxy, which is probed where it is, is loaded; only the
-//! kernel's release is replaced afterwards, and the one setting that newer kernels do not heed.
+//! kernel's release is replaced afterwards, and the one setting that newer kernels do not heed. It
+//! runs before anything that could make the machine's own namespace count something.
 
 use std::path::Path;
 
@@ -105,8 +106,7 @@ pub fn play(bench: &Bench) -> Result<String> {
 /// # Errors
 /// When the case cannot be had here.
 pub fn check(case: Case, json: bool) -> Result<(String, Option<i32>)> {
-    // Where it is built in there is no module. The goldens tell.
-    let _ = run("modprobe nf_synproxy_core");
+    let _proxy = SynProxy::load();
     let settings: Result<Vec<_>> = SETTINGS
         .iter()
         .map(|(name, value)| Changed::new(name, value))
@@ -152,6 +152,24 @@ fn release() -> Result<String> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .context("failed to read the kernel's release")?;
     Ok(release.trim_end().to_owned())
+}
+
+/// netfilter's SYN proxy, while this is there.
+struct SynProxy;
+
+impl SynProxy {
+    fn load() -> Self {
+        // Where it is built in there is no module. The goldens tell.
+        let _ = run("modprobe nf_synproxy_core");
+        Self
+    }
+}
+
+impl Drop for SynProxy {
+    fn drop(&mut self) {
+        // It fails where it is built in, and while something uses it, which then goes on with it.
+        let _ = run("modprobe -r nf_synproxy_core");
+    }
 }
 
 /// The first line that differs.

@@ -140,6 +140,11 @@ pub const ALL: &[Scenario] = &[
         laboratory::play,
     ),
     gate(
+        "check_goldens",
+        "check without BTF, and with perf_event_paranoid=3: its words, none other",
+        check_goldens::play,
+    ),
+    gate(
         "smoke",
         "sound handshakes are ok, an induced mismatch is found",
         smoke::play,
@@ -386,11 +391,6 @@ pub const ALL: &[Scenario] = &[
         "bad_input",
         "one clear line, exit code 2, nothing attached",
         bad_input::play,
-    ),
-    gate(
-        "check_goldens",
-        "check without BTF, and with perf_event_paranoid=3: its words, none other",
-        check_goldens::play,
     ),
     gate(
         "who",
