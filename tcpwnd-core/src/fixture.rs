@@ -203,7 +203,7 @@ pub fn healthy() -> HandshakeRecord {
             srtt_us8: (RTT_NS / 1_000 * 8) as u32,
             rcvbuf: 131_072,
             mss_clamp: 1_448,
-            advmss: 1_460,
+            advmss: 1_436,
             rcv_wscale: 7,
             snd_wscale: OFFERED,
             flags: child_flags::WSCALE_OK

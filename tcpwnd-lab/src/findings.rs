@@ -201,6 +201,15 @@ pub struct Send {
     pub damage: String,
 }
 
+/// The largest segment that the server may send, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct SmallSegment {
+    /// What both ends could take.
+    pub possible: u16,
+    /// What it keeps to.
+    pub used: u16,
+}
+
 /// What the damage comes to.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Impact {
@@ -210,6 +219,8 @@ pub struct Impact {
     pub handshake_us: Option<u64>,
     /// Window per round trip of the direction that is held back most, in bytes per second.
     pub ceiling_bytes_per_second: Option<f64>,
+    /// Segments that a SYN cookie made smaller.
+    pub segment: Option<SmallSegment>,
 }
 
 /// Who has a listener open.

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 use tcpwnd_core::Flow;
-use tcpwnd_core::detect::window_scale::Held;
+use tcpwnd_core::detect::window_scale::{Held, Segment};
 use tcpwnd_core::findings::{Finding, Impact};
 
 use super::summary::grouped;
@@ -81,6 +81,14 @@ impl Worst {
 /// holds it back.
 #[must_use]
 pub fn text(impact: &Impact) -> Option<String> {
+    let parts: Vec<String> = [rate(impact), impact.segment.map(segments)]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn rate(impact: &Impact) -> Option<String> {
     let amount = match (impact.receive.map(amount), impact.send.map(amount)) {
         (None, None) => return None,
         (Some(received), None) => received,
@@ -89,6 +97,14 @@ pub fn text(impact: &Impact) -> Option<String> {
         (Some(received), Some(sent)) => format!("{received} in, {sent} out"),
     };
     Some(format!("at most {amount} {}", round_trip(impact.rtt_us)))
+}
+
+fn segments(segment: Segment) -> String {
+    let (used, possible) = (
+        grouped(segment.used.into()),
+        grouped(segment.possible.into()),
+    );
+    format!("segments out of at most {used} instead of {possible} bytes")
 }
 
 fn amount(held: Held) -> String {
@@ -135,6 +151,16 @@ mod tests {
     use super::*;
     use crate::testing;
 
+    const NOTHING: Impact = Impact {
+        srtt_us: None,
+        handshake_us: None,
+        rtt_us: None,
+        receive: None,
+        send: None,
+        ceiling_bytes_per_second: None,
+        segment: None,
+    };
+
     fn held(window_bytes: u64, rtt_us: Option<u64>) -> Option<Held> {
         Some(Held {
             window_bytes,
@@ -145,13 +171,26 @@ mod tests {
     /// What is said where the directions are held to these windows.
     fn said(receive: Option<u64>, send: Option<u64>, rtt_us: Option<u64>) -> Option<String> {
         text(&Impact {
-            srtt_us: None,
-            handshake_us: None,
             rtt_us,
             receive: receive.and_then(|window| held(window, rtt_us)),
             send: send.and_then(|window| held(window, rtt_us)),
-            ceiling_bytes_per_second: None,
+            ..NOTHING
         })
+    }
+
+    #[test]
+    fn segments_that_a_cookie_made_smaller_are_said_too() {
+        let mut impact = NOTHING;
+        impact.segment = Some(Segment {
+            possible: 8_960,
+            used: 1_460,
+        });
+        let segments = "segments out of at most 1,460 instead of 8,960 bytes";
+        assert_eq!(text(&impact).as_deref(), Some(segments));
+        impact.receive = held(1_580, Some(100_000));
+        impact.rtt_us = Some(100_000);
+        let both = format!("at most 15.8 kB/s at 100 ms RTT; {segments}");
+        assert_eq!(text(&impact), Some(both));
     }
 
     #[test]

@@ -128,6 +128,11 @@ pub fn printed() -> (Vec<Value>, String) {
         (inputs.scaling_ratio, inputs.adv_win_scale) = (0, 1);
     }
     lines.record(&older);
+    // A cookie for a peer that takes larger segments than there is room for.
+    let mut segments = testing::handshake(9092, 14, 1, 7);
+    (segments.child.advmss, segments.child.mss_clamp) = (1_460, 536);
+    options(&mut segments.handshake.syn, &[2, 4, 5, 0xb4, 3, 3, 7, 0]);
+    lines.record(&segments);
     // The listener's buffer was changed before the ACK.
     let mut changed = testing::handshake(9092, 3, 1, 7);
     changed.handshake.cookie_inputs.rcvbuf *= 2;

@@ -96,7 +96,7 @@ fn fields_written_by_name_come_out_under_their_name() {
     assert_eq!(got.handshake.last.isn, 5);
     assert_eq!(got.child.rcv_wscale, 7);
     assert_eq!(got.child.mss_clamp, 1_448);
-    assert_eq!(got.child.advmss, 1_460);
+    assert_eq!(got.child.advmss, 1_436);
     assert_eq!(got.handshake.inputs.accept_queue_limit, 50);
     assert_eq!(got.flow.local_port, 9092);
     let sent = proxied(Some(3), 7);

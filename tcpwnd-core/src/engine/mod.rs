@@ -333,6 +333,7 @@ fn finding(
             receive: impact.receive,
             send: impact.send,
             ceiling_bytes_per_second: impact.ceiling_bytes_per_second,
+            segment: impact.segment,
         },
         inputs: judgement
             .inputs

@@ -17,7 +17,7 @@ pub use listener::{Listener, Process};
 pub use opened::{GrantEvidence, OfferEvidence, OpenedEvidence, SettingEvidence};
 pub use place::{Container, Place, Pod};
 
-use crate::detect::window_scale::{ChangedInput, Damage, Held, Path, Role, Verdict};
+use crate::detect::window_scale::{ChangedInput, Damage, Held, Path, Role, Segment, Verdict};
 use crate::flow::Flow;
 use crate::label::labels;
 use serde::Serialize;
@@ -189,6 +189,8 @@ pub struct Impact {
     pub send: Option<Held>,
     /// Window per round trip of the direction that is held back most, bytes per second.
     pub ceiling_bytes_per_second: Option<f64>,
+    /// Segments of this host that a SYN cookie made smaller.
+    pub segment: Option<Segment>,
 }
 
 /// A damaged connection that ended: kind `closed`.

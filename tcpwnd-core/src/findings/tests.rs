@@ -56,7 +56,8 @@ fn a_mismatch_as_json() {
             "impact": {
                 "srtt_us": null, "handshake_us": 200_000, "rtt_us": 200_000,
                 "receive": {"window_bytes": 1024, "ceiling_bytes_per_second": 5120.0},
-                "send": null, "ceiling_bytes_per_second": 5120.0
+                "send": null, "ceiling_bytes_per_second": 5120.0,
+                "segment": null
             },
             "evidence": {
                 "synack": {
@@ -345,7 +346,8 @@ fn a_server_that_granted_nothing_as_json() {
                 "srtt_us": 200_000, "handshake_us": null, "rtt_us": 200_000,
                 "receive": {"window_bytes": 65535, "ceiling_bytes_per_second": 327_675.0},
                 "send": {"window_bytes": 65535, "ceiling_bytes_per_second": 327_675.0},
-                "ceiling_bytes_per_second": 327_675.0
+                "ceiling_bytes_per_second": 327_675.0,
+                "segment": null
             },
             "evidence": {
                 "syn": {"window_scale": 7, "window_clamp": 3_145_728},

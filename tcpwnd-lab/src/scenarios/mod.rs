@@ -47,6 +47,7 @@ mod same_tuple;
 mod same_tuple_device;
 mod scale_lost;
 mod scan;
+mod segments;
 mod service_manager;
 mod signed_md5;
 mod smoke;
@@ -190,6 +191,11 @@ pub const ALL: &[Scenario] = &[
         cause_tcp_ao::play,
     )
     .of_causes(),
+    gate(
+        "segments",
+        "a cookie on a path of 9,000 bytes: segments of 1,460 for life",
+        segments::play,
+    ),
     gate(
         "without_cookies",
         "the same two changes without cookies: ok",

@@ -21,6 +21,8 @@ pub struct TcpInfo {
     pub timestamps: bool,
     /// The peer's receive window as this socket understands it, in bytes (since Linux 5.4).
     pub send_window: u32,
+    /// The largest segment that the socket sends, options not counted, in bytes.
+    pub send_segment: u32,
 }
 
 impl TcpInfo {
@@ -48,23 +50,28 @@ impl TcpInfo {
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
-        // Offsets of tcpi_options, of the two scales' byte (the low half is tcpi_snd_wscale), and
-        // of tcpi_snd_wnd: the structure only ever grows at its end.
+        // Offsets of tcpi_options, of the two scales' byte (the low half is tcpi_snd_wscale), of
+        // tcpi_snd_mss and of tcpi_snd_wnd: the structure only ever grows at its end.
         const OPTIONS: usize = 5;
         const SCALES: usize = 6;
+        const SEND_SEGMENT: usize = 16;
         const SEND_WINDOW: usize = 228;
         // TCPI_OPT_TIMESTAMPS and TCPI_OPT_WSCALE.
         const TIMESTAMPS: u8 = 1;
         const SCALING: u8 = 4;
         let (options, scales) = (*bytes.get(OPTIONS)?, *bytes.get(SCALES)?);
-        let window = bytes.get(SEND_WINDOW..SEND_WINDOW + 4)?;
+        let word = |at: usize| {
+            let word = bytes.get(at..at + 4)?;
+            word.try_into().ok().map(u32::from_ne_bytes)
+        };
         Some(Self {
             state: *bytes.first()?,
             send_scale: scales & 0xf,
             receive_scale: scales >> 4,
             scaling: options & SCALING != 0,
             timestamps: options & TIMESTAMPS != 0,
-            send_window: u32::from_ne_bytes(window.try_into().ok()?),
+            send_window: word(SEND_WINDOW)?,
+            send_segment: word(SEND_SEGMENT)?,
         })
     }
 

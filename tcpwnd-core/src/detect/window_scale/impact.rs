@@ -2,11 +2,14 @@
 //! it allows.
 
 use super::Verdict;
-use super::evidence::Told;
+use super::evidence::{self, Told};
 use super::paired::Paired;
 use super::verdict::{Comparison, Damage, Direction};
 use serde::Serialize;
-use tcpwnd_common::{Child, HandshakeRecord};
+use tcpwnd_common::{Child, HandshakeRecord, child_flags};
+
+/// What timestamps take in each segment, bytes (TCPOLEN_TSTAMP_ALIGNED, include/net/tcp.h).
+const TIMESTAMPS_LEN: u16 = 12;
 
 /// Largest value of a header's window field.
 const MAX_WINDOW_FIELD: u64 = 65_535;
@@ -41,6 +44,19 @@ pub struct Impact {
     /// The lower ceiling of both directions, bytes per second; `None` where nothing holds the
     /// connection back or no time is known.
     pub ceiling_bytes_per_second: Option<f64>,
+    /// Segments that a SYN cookie made smaller; `None` where it did not, or the SYN was not seen.
+    pub segment: Option<Segment>,
+}
+
+/// The largest segment that this host may send. A SYN cookie has room for one of a few values
+/// (`msstab`, net/ipv4/syncookies.c), of which the kernel takes the largest that is not larger than
+/// the peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Segment {
+    /// What both ends could take: the MSS of the SYN, or that of this host's route, bytes.
+    pub possible: u16,
+    /// What the socket keeps to (`rx_opt.mss_clamp`), bytes.
+    pub used: u16,
 }
 
 impl Impact {
@@ -149,8 +165,30 @@ pub(super) fn of(
     Impact {
         peer_window_bytes: Some(peer_window),
         handshake_us,
+        segment: if told.cookie {
+            segment(&record.child, paired)
+        } else {
+            None
+        },
         ..measured.held_to(received, sent, rtt_us)
     }
+}
+
+fn segment(child: &Child, paired: &Paired<'_>) -> Option<Segment> {
+    if paired.proxied.is_some() {
+        return None;
+    }
+    let offered = evidence::options(paired.syn?)?.mss?;
+    // Of the route's the socket takes the timestamps off, of the peer's it does not
+    // (tcp_create_openreq_child, net/ipv4/tcp_minisocks.c, 5.10).
+    let timestamps = child.flags & child_flags::TSTAMP_OK != 0;
+    let options = if timestamps { TIMESTAMPS_LEN } else { 0 };
+    let route = child.advmss.saturating_add(options);
+    let segment = Segment {
+        possible: offered.min(route),
+        used: child.mss_clamp,
+    };
+    (segment.used < segment.possible).then_some(segment)
 }
 
 /// The peer's first scaled window as this host computes it, bytes: the ACK's.

@@ -21,7 +21,7 @@ mod verdict;
 
 pub use changes::{ChangedInput, Input};
 pub(crate) use evidence::{Offer, options};
-pub use impact::{Held, Impact, peer_window};
+pub use impact::{Held, Impact, Segment, peer_window};
 pub(crate) use impact::{ceiling, on_wire, srtt_us};
 pub(crate) use initial::{rcvbuf_locked, window_of_space};
 pub use listening::{Listening, Share};

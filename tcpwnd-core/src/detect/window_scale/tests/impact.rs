@@ -171,3 +171,46 @@ fn unverified_has_only_what_was_measured() {
         }
     );
 }
+
+/// The first option of the SYN is the MSS.
+fn offer(record: &mut HandshakeRecord, mss: u16) {
+    record.handshake.syn.bytes[2..4].copy_from_slice(&mss.to_be_bytes());
+}
+
+#[test]
+fn a_cookie_makes_large_segments_small() {
+    let large = |mut record: HandshakeRecord| {
+        offer(&mut record, 8_960);
+        record.child.advmss = 8_948;
+        record.child.mss_clamp = 1_460;
+        record
+    };
+    let segment = Some(Segment {
+        possible: 8_960,
+        used: 1_460,
+    });
+    let record = large(cookie(7, 7));
+    let judgement = judged(&record);
+    assert_eq!(judgement.verdict, Verdict::Ok);
+    assert_eq!(judgement.impact.segment, segment);
+    assert_eq!(judged(&large(cookie(1, 7))).impact.segment, segment);
+
+    // Near misses. No cookie: a limit of this host's own, TCP_MAXSEG say.
+    assert_eq!(judged(&large(healthy())).impact.segment, None);
+    // Its route takes no more than that anyway.
+    let mut narrow = record;
+    narrow.child.advmss = 1_448;
+    assert_eq!(judged(&narrow).impact.segment, None);
+    // The peer takes no more.
+    let mut ordinary = record;
+    offer(&mut ordinary, 1_460);
+    assert_eq!(judged(&ordinary).impact.segment, None);
+    // The cookie had room for it, as IPv6's have for 8,940.
+    let mut kept = record;
+    kept.child.mss_clamp = 8_960;
+    assert_eq!(judged(&kept).impact.segment, None);
+    // The SYN was not seen.
+    let mut unseen = record;
+    unseen.handshake.syn.present = 0;
+    assert_eq!(judged(&unseen).impact.segment, None);
+}
