@@ -48,7 +48,7 @@ pub struct Impact {
     pub segment: Option<Segment>,
 }
 
-/// The largest segment that this host may send. A SYN cookie has room for one of a few values
+/// The largest segment that this host may send. A SYN cookie has room for one of four values
 /// (`msstab`, net/ipv4/syncookies.c), of which the kernel takes the largest that is not larger than
 /// the peer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
