@@ -112,6 +112,7 @@ pub static HOOKS: [Hook; 10] = [
                 "set_state_raw_tracepoint",
                 "set_state_second_raw_tracepoint",
                 "set_state_third_raw_tracepoint",
+                "set_state_last_raw_tracepoint",
             ],
         )),
         dispensable: None,

