@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::client::Client;
 use crate::crowd;
 use crate::demo;
-use crate::scenarios::{self, ALL, Bench, Case, Depth, Format, Rows};
+use crate::scenarios::{self, ALL, Bench, Case, Format, Rows};
 use crate::socket::ListenOptions;
 use crate::unit_tests;
 
@@ -91,7 +91,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ScenarioCommand {
-    /// Lists all scenarios: name, depth, what must be reported.
+    /// Lists all scenarios: name, what must be reported.
     List {
         /// One JSON object a line.
         #[arg(long)]
@@ -108,11 +108,8 @@ enum ScenarioCommand {
         /// With which capabilities the agent runs.
         #[arg(long, value_enum, default_value_t = Caps::All)]
         caps: Caps,
-        /// Also those that only run with the full matrix, when no name is given.
-        #[arg(long)]
-        full: bool,
         /// Only those that provoke causes, when no name is given.
-        #[arg(long, conflicts_with = "full")]
+        #[arg(long)]
         causes: bool,
         /// Which; none means all.
         names: Vec<String>,
@@ -168,12 +165,11 @@ fn dispatch(command: Command) -> Result<bool> {
             json,
             mechanism,
             caps,
-            full,
             causes,
             names,
         }) => {
             let names = if names.is_empty() {
-                chosen(full, causes)
+                chosen(causes)
             } else {
                 names
             };
@@ -213,31 +209,20 @@ fn visit(server: SocketAddr, size: u32, count: u32) -> Result<bool> {
     Ok(true)
 }
 
-fn chosen(full: bool, causes: bool) -> Vec<String> {
-    let chosen = ALL.iter().filter(|scenario| {
-        if causes {
-            scenario.causes
-        } else {
-            full || scenario.depth == Depth::Gate
-        }
-    });
+fn chosen(causes: bool) -> Vec<String> {
+    let chosen = ALL.iter().filter(|scenario| scenario.causes || !causes);
     chosen.map(|scenario| scenario.name.to_owned()).collect()
 }
 
 fn list(json: bool) -> Result<bool> {
     for scenario in ALL {
-        let depth = if scenario.depth == Depth::Gate {
-            "gate"
-        } else {
-            "full"
-        };
         if json {
             let line = serde_json::json!({
-                "scenario": scenario.name, "depth": depth, "about": scenario.about,
+                "scenario": scenario.name, "about": scenario.about,
             });
             println!("{line}");
         } else {
-            println!("{:<24} {depth}  {}", scenario.name, scenario.about);
+            println!("{:<24} {}", scenario.name, scenario.about);
         }
     }
     Ok(true)

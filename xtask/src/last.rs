@@ -231,7 +231,7 @@ fn open(results: &Results, known: &[String]) -> BTreeMap<Place, Vec<String>> {
 fn runs(failed: &BTreeMap<Place, Vec<String>>) -> Vec<Run> {
     let boot = |((kernel, variant), names): (&Place, &Vec<String>)| {
         let choice = if names.is_empty() {
-            Choice::Full
+            Choice::All
         } else {
             Choice::Named(names.clone())
         };
@@ -315,7 +315,7 @@ mod tests {
             choices,
             [
                 ("6.1", "fentry".to_owned(), flood),
-                ("newest", "kprobe".to_owned(), Choice::Full),
+                ("newest", "kprobe".to_owned(), Choice::All),
             ]
         );
         let new = vec![
@@ -349,7 +349,7 @@ mod tests {
             not_tested: Vec::new(),
         };
         let list = [
-            r#"{"depth":"gate","scenario":"smoke"}"#,
+            r#"{"about":"sound","scenario":"smoke"}"#,
             r#"{"scenario":"new"}"#,
         ];
         let known = list.map(|line| name_of(line).unwrap());

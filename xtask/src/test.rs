@@ -192,10 +192,10 @@ fn runs(full: bool) -> Vec<Run> {
             kernel,
             mechanism,
             caps,
-            choice: match (every, full) {
-                (true, false) => Choice::Gate,
-                (true, true) => Choice::Full,
-                (false, _) => Choice::Named(vec![SMOKE.to_owned()]),
+            choice: if every {
+                Choice::All
+            } else {
+                Choice::Named(vec![SMOKE.to_owned()])
             },
         };
         runs.push(run(Mechanism::Fentry, Caps::All));
@@ -223,9 +223,14 @@ mod tests {
     fn the_gate_leaves_no_kernel_out() {
         assert_eq!(runs(false).len(), TABLE.len());
         assert_eq!(runs(true).len(), 3 * TABLE.len() - 1);
-        let of = |full, choice| runs(full).iter().filter(|run| run.choice == choice).count();
-        assert_eq!(of(true, Choice::Full), runs(true).len());
-        assert_eq!(of(false, Choice::Gate), 2);
+        let all = |full| {
+            runs(full)
+                .iter()
+                .filter(|run| run.choice == Choice::All)
+                .count()
+        };
+        assert_eq!(all(true), runs(true).len());
+        assert_eq!(all(false), 2);
     }
 
     #[test]

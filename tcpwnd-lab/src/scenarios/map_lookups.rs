@@ -23,17 +23,14 @@ use crate::wait::{self, PATIENCE};
 /// only where somebody sends something.
 const DELAY: Duration = Duration::from_micros(500);
 
+/// Handshakes.
+const COUNT: usize = 20_000;
+
 /// Clients at once.
 const CLIENTS: usize = 8;
 
-/// With 2,000 handshakes.
-pub fn short(bench: &Bench) -> Result<String> {
-    play(bench, 2_000).map(|played| played.told)
-}
-
-/// With 20,000 handshakes: with kernel probes some of them are met by a lookup.
-pub fn long(bench: &Bench) -> Result<String> {
-    let played = play(bench, 20_000)?;
+pub fn play(bench: &Bench) -> Result<String> {
+    let played = undergo(bench)?;
     ensure!(
         bench.launch.mechanism != Mechanism::Kprobe || played.disturbed > 0,
         "nothing was skipped, so that nothing was tested: {}",
@@ -49,7 +46,7 @@ struct Played {
     disturbed: u64,
 }
 
-fn play(bench: &Bench, handshakes: usize) -> Result<Played> {
+fn undergo(bench: &Bench) -> Result<Played> {
     let pair = Pair::new(PairOptions { delay: DELAY })?;
     let broker = Broker::start(&pair.server, &ListenOptions::default())?;
     let listen = free_address()?;
@@ -66,14 +63,13 @@ fn play(bench: &Bench, handshakes: usize) -> Result<Played> {
     ])?;
     let mut agent = bench.trace()?;
     let lookups = Lookups::start(2)?;
-    let (scrapes, resets) = while_scraped(listen, || crowd(&pair, handshakes))?;
+    let (scrapes, resets) = while_scraped(listen, || crowd(&pair))?;
     let looked_up = lookups.finish();
     // Of a connection that was reset the server has its end, or it has not.
-    let wanted = handshakes;
-    let handshakes = broker.wait_accepted(wanted)?.len();
+    let handshakes = broker.wait_accepted(COUNT)?.len();
     ensure!(
-        handshakes <= wanted + resets,
-        "{wanted} visits and {resets} more that were reset, but {handshakes} were accepted"
+        handshakes <= COUNT + resets,
+        "{COUNT} visits and {resets} more that were reset, but {handshakes} were accepted"
     );
     agent.wait_handshakes(handshakes)?;
     let report = agent.finish()?;
@@ -143,11 +139,11 @@ fn scraped_books(listen: SocketAddr, handshakes: usize) -> Result<f64> {
 }
 
 /// Several clients at once; returns how many more connections were reset.
-fn crowd(pair: &Pair, handshakes: usize) -> Result<usize> {
+fn crowd(pair: &Pair) -> Result<usize> {
     let to = SocketAddr::new(Pair::SERVER_V4, PORT);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| scope.spawn(|| come_and_go_in_a_crowd(&pair.client, to, handshakes / CLIENTS)))
+            .map(|_| scope.spawn(|| come_and_go_in_a_crowd(&pair.client, to, COUNT / CLIENTS)))
             .collect();
         let mut resets = 0;
         for client in clients {

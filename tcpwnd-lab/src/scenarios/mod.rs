@@ -71,15 +71,6 @@ pub use stage::{RMEM, rmem};
 
 use anyhow::Result;
 
-/// How often a scenario runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// With every test.
-    Gate,
-    /// With `cargo xtask test --full`.
-    Full,
-}
-
 /// A scenario.
 #[derive(Debug)]
 pub struct Scenario {
@@ -87,15 +78,13 @@ pub struct Scenario {
     pub name: &'static str,
     /// What must be reported.
     pub about: &'static str,
-    /// How often it runs.
-    pub depth: Depth,
     /// Whether it provokes causes, for the table of them.
     pub causes: bool,
     /// Plays it, and returns what was seen, in one line.
     pub play: fn(&Bench) -> Result<String>,
 }
 
-const fn gate(
+const fn scenario(
     name: &'static str,
     about: &'static str,
     play: fn(&Bench) -> Result<String>,
@@ -103,21 +92,6 @@ const fn gate(
     Scenario {
         name,
         about,
-        depth: Depth::Gate,
-        causes: false,
-        play,
-    }
-}
-
-const fn full(
-    name: &'static str,
-    about: &'static str,
-    play: fn(&Bench) -> Result<String>,
-) -> Scenario {
-    Scenario {
-        name,
-        about,
-        depth: Depth::Full,
         causes: false,
         play,
     }
@@ -135,296 +109,291 @@ impl Scenario {
 
 /// Every scenario, in the order in which they run.
 pub const ALL: &[Scenario] = &[
-    gate(
+    scenario(
         "laboratory",
         "the witnesses agree with each other (no agent)",
         laboratory::play,
     ),
-    gate(
+    scenario(
         "check_goldens",
         "check without BTF, and with perf_event_paranoid=3: its words, none other",
         check_goldens::play,
     ),
-    gate(
+    scenario(
         "smoke",
         "sound handshakes are ok, an induced mismatch is found",
         smoke::play,
     ),
-    gate(
+    scenario(
         "ordinary",
         "300 handshakes over v4, v6, v4 on dual stack: ok",
         ordinary::play,
     ),
-    gate(
+    scenario(
         "cookies",
         "the same by cookie: ok; 1 to 7 on the affected kernel",
         cookies::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "rcvbuf_raised",
         "SO_RCVBUF raised before the cookie's ACK: mismatch",
         rcvbuf_raised::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "rmem_lowered",
         "tcp_rmem lowered before the cookie's ACK: overrun",
         rmem_lowered::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "cause_settings",
         "a setting or route changed before the cookie's ACK: each is named, two at once are not",
         cause_settings::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "cause_listener",
         "a listener's options changed, or another took over: each is named, and nothing else",
         cause_listener::play,
     )
     .of_causes(),
-    full(
+    scenario(
         "cause_tcp_ao",
         "TCP-AO with cookies: named, and not taken for stripped timestamps",
         cause_tcp_ao::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "segments",
         "a cookie on a path of 9,000 bytes: segments of 1,460 for life",
         segments::play,
     ),
-    gate(
+    scenario(
         "without_cookies",
         "the same two changes without cookies: ok",
         without_cookies::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "cookie_without_timestamps",
         "a cookie for a client without timestamps: scale lost",
         scale_lost::cookie_without_timestamps,
     )
     .of_causes(),
-    gate(
+    scenario(
         "peer_without_scale",
         "the client offers no window scale: scale lost, or ignored",
         scale_lost::peer_without_scale,
     )
     .of_causes(),
-    gate(
+    scenario(
         "scaling_disabled",
         "window scaling is off on this host: scale lost",
         scale_lost::scaling_disabled,
     )
     .of_causes(),
-    gate(
+    scenario(
         "client_role",
         "connections opened here: ok, not granted, or disabled here; each end by itself",
         client_role::play,
     ),
-    gate(
+    scenario(
         "client_role_odd",
         "connects that go another way: no finding but the true ones, none twice",
         client_role_odd::play,
     ),
-    gate(
+    scenario(
         "timestamps_stripped",
         "the ACK of a cookie lost its timestamps: mismatch in both directions",
         timestamps_stripped::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "two_synacks",
         "two SYN+ACKs that differ: the ACK's timestamp decides, else unverified",
         two_synacks::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "older_cookie",
         "the ACK answers a SYN+ACK before the last one",
         older_cookie::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "started_late",
         "tracing begins between SYN+ACK and ACK: unverified",
         started_late::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "synproxy",
         "netfilter's SYN proxy: judged on what it announced, else unverified",
         synproxy::play,
     )
     .of_causes(),
-    full(
+    scenario(
         "bpf_cookie",
         "a BPF program answers and makes the request: unverified, and said why",
         bpf_cookie::play,
     )
     .of_causes(),
-    gate(
-        "map_lookups",
-        "others' map lookups and scrapes: nothing is lost uncounted",
-        map_lookups::short,
-    ),
-    full(
+    scenario(
         "map_lookups_20000",
-        "the same with 20,000 handshakes",
-        map_lookups::long,
+        "others' map lookups and scrapes during 20,000 handshakes: nothing is lost uncounted",
+        map_lookups::play,
     ),
-    gate(
+    scenario(
         "steady_state",
         "no map system call while handshakes come and metrics are scraped",
         steady_state::play,
     ),
-    gate(
+    scenario(
         "same_tuple",
         "one tuple in two namespaces, one damaged: exactly that one",
         same_tuple::play,
     ),
-    gate(
+    scenario(
         "same_tuple_vrf",
         "one tuple in two VRFs of a namespace, one damaged: exactly that one",
         same_tuple_device::vrfs,
     ),
-    gate(
+    scenario(
         "same_tuple_link_local",
         "one link-local tuple on two devices, one damaged: exactly that one",
         same_tuple_device::link_local,
     ),
-    gate(
+    scenario(
         "flood",
         "2,000 clients against a backlog of 50: everything adds up",
         flood::play,
     ),
-    gate(
+    scenario(
         "odd",
         "handshakes that go another way: no finding, none twice",
         odd::play,
     )
     .of_causes(),
-    gate(
+    scenario(
         "forged",
         "a forged cookie is rejected and counted, a stray ACK is nothing",
         forged::play,
     ),
-    gate(
+    scenario(
         "half_closed",
         "segments of half-closed connections: no handshakes, no runs",
         half_closed::play,
     ),
-    gate(
+    scenario(
         "defer_accept",
         "a listener that waits for data: judged once, when the handshake ends",
         defer_accept::play,
     ),
-    gate(
+    scenario(
         "signed_md5",
         "signed by MD5: ok; by cookie the scale is lost, and it is said why",
         signed_md5::play,
     ),
-    gate(
+    scenario(
         "mptcp",
         "multipath TCP, and TCP with the same server: ok, by cookie too",
         mptcp::play,
     ),
-    full(
+    scenario(
         "evicted",
         "more handshakes under way than records: ok, or unverified for want of one",
         evicted::play,
     ),
-    gate(
+    scenario(
         "fast_open_closed",
         "2,000 Fast Open connections closed before the ACK: none twice",
         fast_open_closed::play,
     ),
-    gate(
+    scenario(
         "ring_too_small",
         "what does not fit is counted, exit code 3",
         ring_too_small::play,
     ),
-    gate(
+    scenario(
         "exit_codes",
         "0, 1 and 3 as the options ask for; what a filter leaves out is not lost",
         exit_codes::play,
     ),
-    gate(
+    scenario(
         "open_now",
         "the gauges rise to 20 and return to 0",
         open_now::play,
     ),
-    gate(
+    scenario(
         "reconnect",
         "the summary's commands close the damaged connections and no other",
         reconnect::play,
     ),
-    gate(
+    scenario(
         "restart_gate",
         "a rolling restart is held back while a restarted server has damaged connections",
         restart_gate::play,
     ),
-    gate(
+    scenario(
         "hostile_http",
         "1,000 hostile HTTP clients: scrapes in time, memory and descriptors within bounds",
         hostile_http::play,
     ),
-    gate(
+    scenario(
         "service_manager",
         "ready when attached, pings from the event loop, none while that is stuck",
         service_manager::play,
     ),
-    gate("jvm", "a JVM's ServerSocketChannel as listener", jvm::play),
-    gate(
+    scenario("jvm", "a JVM's ServerSocketChannel as listener", jvm::play),
+    scenario(
         "two_agents",
         "two agents at once see the same",
         two_agents::play,
     ),
-    gate(
+    scenario(
         "transmit_path",
         "it is probed while a connection is suspect only",
         transmit_path::play,
     ),
-    gate(
+    scenario(
         "after_sigkill",
         "SIGKILL under load leaves nothing in the kernel",
         after_sigkill::play,
     ),
-    gate(
+    scenario(
         "bad_input",
         "one clear line, exit code 2, nothing attached",
         bad_input::play,
     ),
-    gate(
+    scenario(
         "who",
         "who listens is named by cgroup and process, and nobody else is",
         who::play,
     ),
-    gate(
+    scenario(
         "scan",
         "2,000 sound and 40 damaged connections that nobody saw begin: suspects, and verdicts",
         scan::play,
     ),
-    full(
+    scenario(
         "at_risk",
         "check calls a broker with Kafka's defaults at risk, and a sound one not",
         at_risk::play,
     ),
-    full(
+    scenario(
         "thousand_mismatches",
         "1,000 mismatches, 1,000 findings",
         many::thousand_mismatches,
     ),
-    full(
+    scenario(
         "ten_thousand_clean",
         "10,000 sound handshakes, no finding",
         many::ten_thousand_clean,
     ),
     // The last one: the machine stays locked down.
-    gate(
+    scenario(
         "lockdown",
         "a kernel in lockdown: one clear line, exit code 2",
         lockdown::play,

@@ -33,9 +33,6 @@ pub struct Options {
     /// With these capabilities (repeatable)
     #[arg(long = "caps", value_enum, default_values_t = [Caps::All])]
     caps: Vec<Caps>,
-    /// Also the scenarios that only run with the full matrix
-    #[arg(long)]
-    full: bool,
     /// Write all results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -48,7 +45,7 @@ pub struct Options {
 }
 
 /// Seconds that all scenarios on one kernel may take.
-pub const DEFAULT_TIMEOUT: u64 = 1200;
+pub const DEFAULT_TIMEOUT: u64 = 1800;
 
 /// How the agent attaches its programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,10 +101,8 @@ pub struct Run {
 /// Which scenarios run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// All that run with every test.
-    Gate,
-    /// Those, and the ones that only run with the full matrix.
-    Full,
+    /// All of them.
+    All,
     /// Those that provoke causes.
     Causes,
     /// These.
@@ -118,7 +113,7 @@ impl Choice {
     /// Those that were named, if any were.
     fn named(&self) -> &[String] {
         match self {
-            Self::Gate | Self::Full | Self::Causes => &[],
+            Self::All | Self::Causes => &[],
             Self::Named(names) => names,
         }
     }
@@ -126,7 +121,7 @@ impl Choice {
     /// Whether this scenario can be among them.
     fn may_have(&self, scenario: &str) -> bool {
         match self {
-            Self::Gate | Self::Full => true,
+            Self::All => true,
             // None of them wants what this is asked for.
             Self::Causes => false,
             Self::Named(names) => names.iter().any(|name| name == scenario),
@@ -136,8 +131,7 @@ impl Choice {
     /// As the laboratory's command line has it.
     fn arguments(&self) -> Vec<&str> {
         match self {
-            Self::Gate => Vec::new(),
-            Self::Full => vec!["--full"],
+            Self::All => Vec::new(),
             Self::Causes => vec!["--causes"],
             Self::Named(names) => names.iter().map(String::as_str).collect(),
         }
@@ -185,10 +179,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let missing = setup::ensure(kernels, false)?;
     let binaries = build::run()?;
-    let choice = match (options.scenarios.is_empty(), options.full) {
-        (false, _) => Choice::Named(options.scenarios.clone()),
-        (true, false) => Choice::Gate,
-        (true, true) => Choice::Full,
+    let choice = if options.scenarios.is_empty() {
+        Choice::All
+    } else {
+        Choice::Named(options.scenarios.clone())
     };
     let mut runs = Vec::new();
     for kernel in kernels {
