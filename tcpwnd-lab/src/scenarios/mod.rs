@@ -49,6 +49,7 @@ mod scale_lost;
 mod scan;
 mod segments;
 mod service_manager;
+mod signed;
 mod signed_md5;
 mod smoke;
 mod stage;
