@@ -12,6 +12,7 @@ use super::failure::one_line;
 use super::hook::{Carried, Workshop, candidates};
 use super::mapped::{Counters, Listeners};
 use super::table::{self, HOOKS, Hook, NO_SYNPROXY, SYNPROXY, SYNPROXY_MARK, WINDOW};
+use super::unseen::{Reading, Unseen};
 use super::{
     AttachError, CountersSnapshot, Mechanism, MechanismChoice, ProbeStatus, Settings, object,
     program,
@@ -41,6 +42,7 @@ pub struct Attached {
     listeners: Listeners,
     degradations: Vec<Degradation>,
     watching_since_ktime_ns: u64,
+    unseen: Unseen,
     kprobe_misses_are_counted: bool,
     rcvbuf_sets_clamp: bool,
     host: Host,
@@ -121,6 +123,7 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         listeners: loaded.listeners,
         degradations,
         watching_since_ktime_ns: 0,
+        unseen: Unseen::default(),
         // "bpf: Count missed stats in trace_call_bpf" came with this field, in 6.7.
         kprobe_misses_are_counted: btf.locate("bpf_link_info.perf_event.kprobe.missed").is_ok(),
         // As net/ipv4/tcp.c of 7.3 has it; 6.18 has not.
@@ -128,6 +131,9 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         host: facts.host,
     };
     attached.attach_all(settings, |name| facts.presence(name))?;
+    let mut unseen = Unseen::default();
+    unseen.begin(|| attached.state_changes());
+    attached.unseen = unseen;
     Ok(attached)
 }
 
@@ -223,7 +229,9 @@ impl Attached {
                     .into_iter()
                     .sum(),
                 run_time_ns: measured.then(|| hook.run_time_ns(&self.ebpf)).flatten(),
-                unseen: self.unseen(hook),
+                unseen: (hook.hook.probe == Probe::SetState)
+                    .then(|| self.unseen.count(|| self.state_changes()))
+                    .flatten(),
             }
         });
         let absent = self.absent.iter().map(|absent| ProbeStatus {
@@ -240,17 +248,15 @@ impl Attached {
         carried.chain(absent).collect()
     }
 
-    /// Changes of state that none of the programs saw: what the kernel did not show to the first
-    /// one (`__bpf_trace_run`, kernel/trace/bpf_trace.c, 6.1 to 7.3), less what the others saw of
-    /// it. Those between the two readings make it too small, until the next time.
-    fn unseen(&self, hook: &Carried) -> Option<u64> {
-        if hook.hook.probe != Probe::SetState {
-            return None;
-        }
+    /// What the kernel and the programs say of changes of state now.
+    fn state_changes(&self) -> Option<Reading> {
+        let mut hooks = self.hooks.iter();
+        let hook = hooks.find(|hook| hook.hook.probe == Probe::SetState)?;
         let missed = hook.missed(&self.ebpf, self.kprobe_misses_are_counted);
-        let stood_in = self.counters().get(Counter::StoodIn);
-        let first = *missed.first()?;
-        first.map(|first| first.saturating_sub(stood_in))
+        Some(Reading {
+            missed: (*missed.first()?)?,
+            stood_in: self.counters().get(Counter::StoodIn),
+        })
     }
 
     /// What this kernel does not have and can be done without, one line each.
@@ -306,6 +312,9 @@ impl Attached {
     /// Takes every hook off, the change of state first. The ring, the counters and the status can
     /// still be read and change no more: drain the ring after this and the books balance.
     pub fn detach(&mut self) {
+        let mut unseen = std::mem::take(&mut self.unseen);
+        unseen.end(|| self.state_changes());
+        self.unseen = unseen;
         self.window = None;
         for hook in self.hooks.iter_mut().rev() {
             hook.detach();

@@ -16,6 +16,7 @@ mod program;
 mod status;
 mod suspects;
 mod table;
+mod unseen;
 
 use std::path::PathBuf;
 
