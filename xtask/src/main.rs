@@ -11,6 +11,7 @@ mod lint;
 mod mutate;
 mod paths;
 mod printed;
+mod release;
 mod setup;
 mod test;
 mod unit_tests;
@@ -47,6 +48,8 @@ enum Task {
     /// The files under deploy/
     #[command(subcommand)]
     Deploy(deploy::Task),
+    /// Build the packages for Debian and for distributions with rpm
+    Package(release::Options),
     /// Show a damaged connection, found and mended, in a VM
     Demo(demo::Options),
     /// The kernels that tests run on
@@ -79,6 +82,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Deploy(task) => deploy::run(&task),
+        Task::Package(options) => release::run(&options),
         Task::Mutate(options) => mutate::run(&options),
         Task::Vm(task) => vm::run(task),
         Task::Kernel(KernelTask::List) => list_kernels().map(|()| ExitCode::SUCCESS),

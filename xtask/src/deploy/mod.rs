@@ -6,6 +6,7 @@ mod grafana;
 mod image;
 mod kubernetes;
 mod metrics;
+mod packages;
 mod pod;
 mod prometheus;
 mod rolling_restart;
@@ -14,6 +15,7 @@ mod systemd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Subcommand;
 
 use crate::paths;
@@ -23,7 +25,11 @@ use crate::vm::results::Tally;
 #[derive(Subcommand)]
 pub enum Task {
     /// Show each file to the program that it is written for
-    Check,
+    Check {
+        /// Only checks with this in their name
+        #[arg(value_name = "WORDS")]
+        only: Option<String>,
+    },
     /// Write the Kubernetes manifest anew from the Helm chart
     Render,
 }
@@ -102,17 +108,44 @@ const CHECKS: &[Check] = &[
         name: "systemd unit's command line",
         run: systemd::command_line,
     },
+    Check {
+        name: "options of the service in the packages",
+        run: packages::options,
+    },
+    Check {
+        name: "what is in the package for Debian",
+        run: packages::deb,
+    },
+    Check {
+        name: "package for Debian, read by lintian",
+        run: packages::lintian,
+    },
+    Check {
+        name: "what is in the package for rpm",
+        run: packages::rpm,
+    },
+    Check {
+        name: "scripts of both packages, read by shellcheck",
+        run: packages::scripts,
+    },
+    Check {
+        name: "packages built again are the same",
+        run: packages::again,
+    },
 ];
 
 /// Does what was asked.
 ///
 /// # Errors
 ///
-/// When the manifest cannot be written.
+/// When the manifest cannot be written, or there is no such check.
 pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     match task {
-        Task::Check => {
-            let tally = check();
+        Task::Check { only } => {
+            let tally = check(only.as_deref().unwrap_or_default());
+            if tally.passed + tally.failed + tally.skipped == 0 {
+                bail!("no check has that in its name");
+            }
             println!("{tally}");
             Ok(if tally.is_good() {
                 ExitCode::SUCCESS
@@ -124,10 +157,10 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Makes every check and says how each came out.
-pub fn check() -> Tally {
+/// Makes every check with these words in its name, and says how each came out.
+pub fn check(only: &str) -> Tally {
     let mut tally = Tally::default();
-    for Check { name, run } in CHECKS {
+    for Check { name, run } in CHECKS.iter().filter(|check| check.name.contains(only)) {
         match run() {
             Ok(Answer::Held) => {
                 eprintln!("ok: {name}");
@@ -159,8 +192,9 @@ mod tests {
     use super::file;
 
     /// What the checks and unit tests here read; a chart and its templates are rendered as one.
-    const READ: [&str; 11] = [
+    const READ: [&str; 14] = [
         "container/Containerfile",
+        "deb/",
         "grafana/tcpwnd.json",
         "helm/tcpwnd/",
         "kubernetes/tcpwnd.yaml",
@@ -169,7 +203,9 @@ mod tests {
         "rolling-restart/ansible.yml",
         "rolling-restart/rolling-restart.sh",
         "rolling-restart/strimzi.sh",
+        "rpm/tcpwnd.spec",
         "systemd/old-kernels.conf",
+        "systemd/tcpwnd.default",
         "systemd/tcpwnd.service",
     ];
 

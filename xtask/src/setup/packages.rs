@@ -38,6 +38,10 @@ const PACKAGES: &[Package] = &[
     // The VM.
     package("qemu-system-x86", Program("qemu-system-x86_64")),
     package("xz-utils", Program("xz")),
+    // The packages, and what reads them.
+    package("binutils", Program("strip")),
+    package("lintian", Program("lintian")),
+    package("rpm", Program("rpmbuild")),
     // What reads the Helm chart.
     package("python3-venv", Module("ensurepip")),
     // What the VM contains.
