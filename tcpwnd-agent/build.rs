@@ -65,6 +65,8 @@ fn cargo(workspace: &Path, target_dir: &Path) -> Result<Command, Box<dyn Error>>
         format!("--cfg=bpf_target_arch=\"{architecture}\""),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // The object names its sources, and says the same wherever it was built.
+        format!("--remap-path-prefix={}=/tcpwnd", workspace.display()),
     ];
     let mut cargo = Command::new(variable("CARGO")?);
     for (name, _) in env::vars_os() {

@@ -3,10 +3,11 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::command;
 use crate::paths;
@@ -41,6 +42,71 @@ pub fn run() -> anyhow::Result<Binaries> {
         agent: folder.join("tcpwnd"),
         lab: folder.join("tcpwnd-lab"),
     })
+}
+
+/// Builds the agent as it is shipped: optimised as a whole, and without a word on where it was built.
+///
+/// # Errors
+///
+/// When cargo fails (it has said why), or the program names a folder of this machine.
+pub fn dist() -> anyhow::Result<PathBuf> {
+    let mut cargo = cargo(&paths::workspace());
+    let flags = ["-Ctarget-feature=+crt-static", "-Awarnings"].map(str::to_owned);
+    let flags: Vec<_> = flags.into_iter().chain(remapped()?).collect();
+    if let Some(revision) = revision() {
+        cargo.env(REVISION, revision);
+    }
+    command::run(
+        cargo
+            .args(["build", "--quiet", "--locked", "--profile", "dist"])
+            .args(["--target", TARGET, "-p", "tcpwnd-agent", "--target-dir"])
+            .arg(paths::target())
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
+    )?;
+    let agent = paths::target().join(TARGET).join("dist/tcpwnd");
+    let bytes = fs::read(&agent).with_context(|| format!("read {}", agent.display()))?;
+    for folder in [paths::workspace(), cargo_home()?] {
+        let name = folder.as_os_str().as_encoded_bytes();
+        let named = bytes.windows(name.len()).any(|window| window == name);
+        ensure!(!named, "the agent names the folder {}", folder.display());
+    }
+    Ok(agent)
+}
+
+/// Flags that give other names to the folders that sources lie in.
+fn remapped() -> anyhow::Result<Vec<String>> {
+    let rustc = |what: &[&str]| command::output(Command::new("rustc").args(what));
+    let sysroot = rustc(&["--print", "sysroot"])?;
+    let version = rustc(&["-vV"])?;
+    let commit = version
+        .lines()
+        .find_map(|line| line.strip_prefix("commit-hash: "));
+    let mut names = vec![
+        (paths::workspace(), "/tcpwnd".to_owned()),
+        // As it is called in what comes compiled.
+        (
+            Path::new(sysroot.trim()).join("lib/rustlib/src/rust"),
+            format!("/rustc/{}", commit.unwrap_or("unknown")),
+        ),
+    ];
+    let registries = cargo_home()?.join("registry/src");
+    if let Ok(entries) = fs::read_dir(&registries) {
+        for entry in entries {
+            names.push((entry?.path(), "/crates".to_owned()));
+        }
+    }
+    let flag =
+        |(from, to): (PathBuf, String)| format!("--remap-path-prefix={}={to}", from.display());
+    Ok(names.into_iter().map(flag).collect())
+}
+
+/// Where cargo keeps the sources of crates.
+fn cargo_home() -> anyhow::Result<PathBuf> {
+    if let Some(home) = env::var_os("CARGO_HOME") {
+        return Ok(home.into());
+    }
+    let home = env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
+    Ok(Path::new(&home).join(".cargo"))
 }
 
 /// What this checkout is called in tcpwnd_build_info: what the user says, else what git does.

@@ -5,6 +5,7 @@ use std::process::Command;
 use crate::build::cargo;
 use crate::command;
 use crate::paths;
+use crate::setup::cargo_tool;
 
 /// One check: what it is called, and its command.
 pub struct Lint {
@@ -18,6 +19,23 @@ impl Lint {
     pub fn passes(mut self) -> bool {
         command::run(&mut self.command).is_ok()
     }
+}
+
+/// Whether dependencies are what deny.toml allows. Known weaknesses are left out: their list is
+/// fetched from where not everybody can reach it.
+///
+/// # Errors
+///
+/// When cargo-deny cannot be had.
+pub fn dependencies() -> anyhow::Result<Lint> {
+    let mut deny = Command::new(cargo_tool::DENY.ensure()?);
+    deny.args(["--locked", "check", "--hide-inclusion-graph"])
+        .args(["bans", "licenses", "sources"])
+        .current_dir(paths::workspace());
+    Ok(Lint {
+        name: "dependencies",
+        command: deny,
+    })
 }
 
 /// All checks.

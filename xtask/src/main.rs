@@ -50,6 +50,8 @@ enum Task {
     Deploy(deploy::Task),
     /// Build the packages for Debian and for distributions with rpm
     Package(release::Options),
+    /// Build what a release is: archives, packages, checksums, and what it is made of
+    Dist(release::dist::Options),
     /// Show a damaged connection, found and mended, in a VM
     Demo(demo::Options),
     /// The kernels that tests run on
@@ -80,6 +82,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Build => build::run().map(|_| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
+        Task::Dist(options) => release::dist::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Deploy(task) => deploy::run(&task),
         Task::Package(options) => release::run(&options),

@@ -4,8 +4,10 @@
 //! (SOURCE_DATE_EPOCH), owners are root, lists are sorted.
 
 pub mod deb;
+pub mod dist;
 mod layout;
 pub mod rpm;
+mod sbom;
 mod third_party;
 mod tree;
 
