@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::build;
+use crate::build::{self, Binaries};
 use crate::deploy;
 use crate::docs;
 use crate::kernels::{Kernel, Source, TABLE};
 use crate::last::{self, Last};
 use crate::lint;
+use crate::release::Release;
+use crate::release::install;
 use crate::setup::{self, Missing};
 use crate::unit_tests;
 use crate::vm::agent_tests;
@@ -34,8 +36,9 @@ pub const FULL_TIMEOUT: Duration = Duration::from_secs(5400);
 #[derive(Args)]
 pub struct Options {
     /// Everything on every kernel, the scenarios with either mechanism and with the service's
-    /// capabilities alone, and the alerts in a real Prometheus; writes the matrix to docs/kernels.md,
-    /// and what was reported of each cause to docs/detection.md
+    /// capabilities alone, the alerts in a real Prometheus, and the packages installed in a clean
+    /// Debian (as root); writes the matrix to docs/kernels.md, and what was reported of each cause
+    /// to docs/detection.md
     #[arg(long)]
     full: bool,
     /// Only what failed in the last full run of this checkout, and scenarios that are new since;
@@ -143,7 +146,7 @@ fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
 }
 
 /// Runs the scenarios, and the unit tests that need a VM; nothing where the build fails. The tally is
-/// of the alerts, which take too long for anything but the full matrix.
+/// of what only the full matrix has.
 fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Results, Tally) {
     let build = || anyhow::Ok((build::run()?, build::agent_tests()?));
     let (binaries, program) = match step("build", build) {
@@ -164,15 +167,31 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Res
     let scenarios = step("scenarios", || {
         run_all(runs(full), missing, &binaries, timeout)
     });
-    let mut alerts = Tally::default();
-    if full {
-        let hold = step("alerts", || alert::hold(missing, &binaries));
-        if !hold {
-            eprintln!("FAILED: alerts");
+    let longer = match full {
+        true => longer(missing, &binaries),
+        false => Tally::default(),
+    };
+    (scenarios, tests, longer)
+}
+
+/// What takes too long for anything but the full matrix.
+fn longer(missing: &[Missing], binaries: &Binaries) -> Tally {
+    let of_packages = || Release::of(&binaries.agent);
+    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 2] = [
+        ("alerts", &|| alert::hold(missing, binaries)),
+        ("packages in a clean Debian", &|| {
+            install::in_root(of_packages()?).map(|said| eprint!("{said}"))
+        }),
+    ];
+    let mut tally = Tally::default();
+    for (name, work) in works {
+        let held = step(name, work);
+        if let Err(error) = &held {
+            eprintln!("FAILED: {name}: {error:#}");
         }
-        alerts.count(hold);
+        tally.count(held.is_ok());
     }
-    (scenarios, tests, alerts)
+    tally
 }
 
 /// The kernels on which everything runs.

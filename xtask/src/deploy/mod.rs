@@ -18,7 +18,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Subcommand;
 
+use crate::build;
 use crate::paths;
+use crate::release::{Release, install};
 use crate::vm::results::Tally;
 
 /// What can be done with the files under deploy/.
@@ -30,6 +32,8 @@ pub enum Task {
         #[arg(value_name = "WORDS")]
         only: Option<String>,
     },
+    /// Install, upgrade and remove the packages in a clean Debian, without systemd (as root)
+    Install,
     /// Write the Kubernetes manifest anew from the Helm chart
     Render,
 }
@@ -138,7 +142,7 @@ const CHECKS: &[Check] = &[
 ///
 /// # Errors
 ///
-/// When the manifest cannot be written, or there is no such check.
+/// When the manifest cannot be written, there is no such check, or a package does not hold.
 pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Check { only } => {
@@ -152,6 +156,11 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
             } else {
                 ExitCode::FAILURE
             })
+        }
+        Task::Install => {
+            let release = Release::of(&build::run()?.agent)?;
+            print!("{}", install::in_root(release)?);
+            Ok(ExitCode::SUCCESS)
         }
         Task::Render => kubernetes::write_manifest().map(|()| ExitCode::SUCCESS),
     }

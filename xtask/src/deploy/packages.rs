@@ -1,5 +1,5 @@
 //! The packages: what is in them, who may read it, and that nothing in them depends on when and
-//! where they were built.
+//! where they were built. [`crate::release::install`] installs them.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -5,6 +5,7 @@
 
 pub mod deb;
 pub mod dist;
+pub mod install;
 mod layout;
 pub mod rpm;
 mod sbom;

@@ -45,15 +45,7 @@ impl Archive {
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        let mirrors = Mirrors::of_system(Path::new("/etc/apt"))?;
-        let lines: String = suites
-            .iter()
-            .map(|suite| {
-                let mirror = mirrors.serving(suite);
-                format!("deb [signed-by={KEYRING} arch=amd64] {mirror} {suite} main\n")
-            })
-            .collect();
-        fs::write(folder.join("sources.list"), lines)?;
+        fs::write(folder.join("sources.list"), sources(suites)?)?;
         let archive = Self { folder };
         command::output(archive.apt("apt-get").arg("update"))
             .with_context(|| format!("fetch the lists of {}", suites.join(", ")))?;
@@ -148,6 +140,20 @@ impl Archive {
         }
         apt
     }
+}
+
+/// A sources.list with these suites, from the mirror that this system is configured for.
+///
+/// # Errors
+///
+/// When it is configured for none.
+pub fn sources(suites: &[&str]) -> anyhow::Result<String> {
+    let mirrors = Mirrors::of_system(Path::new("/etc/apt"))?;
+    let line = |suite: &&str| {
+        let mirror = mirrors.serving(suite);
+        format!("deb [signed-by={KEYRING} arch=amd64] {mirror} {suite} main\n")
+    };
+    Ok(suites.iter().map(line).collect())
 }
 
 /// The newest of some candidates, by dpkg's order of versions.

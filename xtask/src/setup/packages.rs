@@ -41,6 +41,7 @@ const PACKAGES: &[Package] = &[
     // The packages, and what reads them.
     package("binutils", Program("strip")),
     package("lintian", Program("lintian")),
+    package("mmdebstrap", Program("mmdebstrap")),
     package("rpm", Program("rpmbuild")),
     // What reads the Helm chart.
     package("python3-venv", Module("ensurepip")),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 
 use super::exec::{Boot, judge, prepare};
@@ -60,16 +60,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// Whether all alerts come and go as they should; what was seen is told on stderr.
-pub fn hold(missing: &[Missing], binaries: &Binaries) -> bool {
-    let played = had(missing).and_then(|kernel| play(kernel, binaries, io::stderr()));
-    match played {
-        Ok(outcome) => judge(&outcome) == ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            false
-        }
-    }
+/// All alerts come and go as they should; what was seen is told on stderr.
+///
+/// # Errors
+///
+/// When they do not, or it cannot be tried.
+pub fn hold(missing: &[Missing], binaries: &Binaries) -> anyhow::Result<()> {
+    let outcome = had(missing).and_then(|kernel| play(kernel, binaries, io::stderr()))?;
+    ensure!(judge(&outcome) == ExitCode::SUCCESS, "they do not hold");
+    Ok(())
 }
 
 fn wanted() -> Vec<&'static Kernel> {
