@@ -40,8 +40,8 @@ pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
 /// (`__bpf_trace_run`, kernel/trace/bpf_trace.c): a connect() or close() is interrupted by a packet
 /// that ends a handshake. It skips one of two only, since they run one after the other; but from
 /// 7.0 on, where they can be preempted as well, each can be under way in another task. Of some
-/// 120,000 changes on a busy machine 7.3 skipped 854 of the first, 241 and 304 of two others, and
-/// once one change of all three.
+/// 120,000 changes on a busy machine 7.3 skipped 854 of the first, 241 and 304 of two others; in
+/// another run it skipped one change of all three.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn set_state_second_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     between(&ctx)
