@@ -8,6 +8,7 @@ mod filters;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use filters::{FilterArgs, IgnoreArgs, RoleArg, RoleArgs};
@@ -209,6 +210,10 @@ pub struct RunArgs {
     /// File to create once everything is attached
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
+
+    /// Keep the ability to make other system calls and to open other files; for debugging
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub no_sandbox: bool,
 
     /// Print what the options resolve to, as environment variables, and exit
     #[arg(long)]

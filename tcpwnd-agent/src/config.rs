@@ -303,6 +303,10 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
         ("log-limit", args.log_limit.to_string()),
         ("recent-findings", recent_findings(args)?.to_string()),
         ("ready-file", path(&args.ready_file)),
+        (
+            "no-sandbox",
+            if args.no_sandbox { "true" } else { "" }.to_owned(),
+        ),
     ];
     let lines = values.iter().filter(|(_, value)| !value.is_empty());
     Ok(lines

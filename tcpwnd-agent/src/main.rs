@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod config;
+mod confine;
 mod host;
 mod kernel;
 mod output;

@@ -12,6 +12,7 @@ use tcpwnd_core::risk::{self, Assessment};
 use super::{CLEAN, FAILED};
 use crate::cli::{CheckArgs, CheckFormat, RoleArg, RoleArgs};
 use crate::config;
+use crate::confine::{self, Layer};
 use crate::host::{listeners, netstat, reason, sysctls};
 use crate::kernel;
 use crate::kernel::features::{Features, Support};
@@ -27,6 +28,7 @@ struct Report {
     kernel: String,
     capabilities: Vec<Fact>,
     features: Vec<Fact>,
+    confinement: Vec<Fact>,
     probes: Vec<Fact>,
     degradations: Vec<Fact>,
     error: Option<String>,
@@ -58,6 +60,7 @@ pub fn run(args: &CheckArgs) -> Result<u8> {
     let runtime = super::runtime()?;
     let _guard = runtime.enter();
     let attached = probes::attach(&settings);
+    let (confinement, unconfined) = confinement();
     let error = attached.as_ref().err().map(ToString::to_string);
     let report = Report {
         schema: 1,
@@ -65,12 +68,13 @@ pub fn run(args: &CheckArgs) -> Result<u8> {
         kernel: kernel::release(),
         capabilities: capabilities(&host),
         features: self::features(&features),
+        confinement,
         probes: attached
             .as_ref()
             .map(|attached| probes(&attached.status()))
             .unwrap_or_default(),
         degradations: attached.as_ref().map(degradations).unwrap_or_default(),
-        error,
+        error: error.or(unconfined),
         risk: at_risk(settings.btf.as_deref()),
     };
     drop(attached);
@@ -149,6 +153,20 @@ fn features(features: &Features) -> Vec<Fact> {
     .into()
 }
 
+/// What `run` could confine itself by, and why it would refuse to run if it would.
+fn confinement() -> (Vec<Fact>, Option<String>) {
+    let found = match confine::attempt() {
+        Ok(found) => found,
+        Err(error) => return (Vec::new(), Some(error.to_string())),
+    };
+    let fact = |(name, layer): (_, &Layer)| Fact {
+        name,
+        state: layer.to_string(),
+    };
+    let broken = found.check().err().map(|error| error.to_string());
+    (found.layers().map(fact).into(), broken)
+}
+
 fn probes(all: &[ProbeStatus]) -> Vec<Fact> {
     let state = |status: &ProbeStatus| {
         let how = match status.mechanism {
@@ -199,6 +217,7 @@ pub fn examples() -> Vec<serde_json::Value> {
         kernel: kernel::release(),
         capabilities: fact(),
         features: fact(),
+        confinement: fact(),
         probes: fact(),
         degradations: fact(),
         error: None,
@@ -222,6 +241,7 @@ impl Report {
         let sections = [
             ("capabilities", &self.capabilities),
             ("features", &self.features),
+            ("confinement of run", &self.confinement),
             ("probes", &self.probes),
             ("missing in this kernel", &self.degradations),
         ];

@@ -1,7 +1,8 @@
 //! `run`: watch for good, serve metrics, log findings.
 //!
-//! Constraint: once everything is attached every capability is given up, so nothing after that
-//! may load, attach or ask the kernel for a map.
+//! Constraint: once everything is attached it is confined, so nothing after that may load, attach,
+//! ask the kernel for a map, make a socket or write a file. What it calls then is in
+//! `confine/calls.rs`, what it reads in `confine/files.rs`.
 
 use std::io::{self, BufWriter, Write};
 use std::rc::Rc;
@@ -17,8 +18,9 @@ use super::served::{State, Watched};
 use super::session::{self, Session, Sink};
 use crate::cli::{LogFormat, RoleArg, RunArgs};
 use crate::config::{self, Filter, Networks};
+use crate::confine::{self, Extent, Needs};
+use crate::host::process;
 use crate::host::service_manager::ServiceManager;
-use crate::host::{privileges, process};
 use crate::output::held_back::Report;
 use crate::output::http;
 use crate::output::json::Json;
@@ -64,11 +66,12 @@ async fn watch_and_serve(
         remote_ports: filter.remote_ports.clone(),
         opened: role != RoleArg::Server,
     };
-    let (session, mut ring) = Session::start(settings, filter, ignored)?;
+    let (mut session, mut ring) = Session::start(settings, filter, ignored)?;
+    let mut manager = ServiceManager::new();
     let addr = listener.local_addr()?;
     session::announce(args.ready_file.as_deref())?;
     process::release_memory();
-    privileges::drop_capabilities().context("failed to give up capabilities")?;
+    give_up(args, &mut session)?;
     let status = format!("watching; metrics on http://{addr}/metrics");
     eprintln!("tcpwnd: {status}");
 
@@ -79,7 +82,6 @@ async fn watch_and_serve(
     let pages = Rc::clone(&state) as _;
     let mut server = tokio::task::spawn_local(http::serve(listener, pages, connections, stopped));
     let mut out = Output::new(args.format);
-    let mut manager = ServiceManager::new();
     manager.ready(status);
     let mut settings_due = tokio::time::interval(session::SETTINGS_INTERVAL);
     loop {
@@ -130,6 +132,24 @@ async fn watch_and_serve(
         totals.lost.events()
     );
     Ok(CLEAN)
+}
+
+/// Gives up what is needed no longer, and says what holds from here on.
+fn give_up(args: &RunArgs, session: &mut Session) -> Result<()> {
+    let extent = if args.no_sandbox {
+        Extent::Capabilities
+    } else {
+        Extent::Full
+    };
+    let confinement = confine::this_process(extent, &Needs::default())?;
+    eprintln!("tcpwnd: confined: {confinement}");
+    for gap in confinement.gaps() {
+        eprintln!("tcpwnd: not confined by {gap}");
+    }
+    if confinement.hides_processes() {
+        session.forgo_processes();
+    }
+    Ok(())
 }
 
 /// Where findings go.

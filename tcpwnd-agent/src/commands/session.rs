@@ -173,6 +173,11 @@ impl Session {
         totals.with_missed_runs(probes::missed_handshakes(&self.attached.status()))
     }
 
+    /// Names no processes from here on, since they are out of sight.
+    pub fn forgo_processes(&mut self) {
+        self.directory.forgo_processes();
+    }
+
     /// The engine with its books.
     #[must_use]
     pub fn engine(&self) -> &Engine {

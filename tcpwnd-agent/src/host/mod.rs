@@ -9,7 +9,6 @@ pub mod namespaces;
 pub mod netns;
 pub mod netstat;
 pub mod owners;
-pub mod privileges;
 pub mod process;
 pub mod rmem_max;
 pub mod service_manager;

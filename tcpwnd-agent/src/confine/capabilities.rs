@@ -5,6 +5,9 @@ use std::io;
 /// Of capset(2) and capget(2): two words of 32 capabilities each.
 const VERSION_3: u32 = 0x2008_0522;
 
+/// Numbers that a word of capabilities has room for.
+const CAPABILITIES: libc::c_ulong = 64;
+
 #[repr(C)]
 struct Header {
     version: u32,
@@ -19,15 +22,17 @@ struct Data {
     inheritable: u32,
 }
 
-/// Gives up every capability of this thread, for good. The agent has no other thread.
+/// Gives up every capability of this thread, for good, and every way to get one.
 ///
 /// # Errors
 /// What the system says; the capabilities are then as they were.
-pub fn drop_capabilities() -> io::Result<()> {
+pub fn drop_all() -> io::Result<()> {
     // Root would get them back with the next exec.
-    // SAFETY: takes numbers only, touches no memory of ours.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
-        return Err(io::Error::last_os_error());
+    control(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    for capability in 0..CAPABILITIES {
+        // It takes CAP_SETPCAP, which the service does not have, and nothing that is not inherited
+        // comes back without an exec. Other numbers the kernel does not know.
+        let _ = control(libc::PR_CAPBSET_DROP, capability);
     }
     let header = Header {
         version: VERSION_3,
@@ -47,20 +52,31 @@ pub fn drop_capabilities() -> io::Result<()> {
     }
 }
 
+fn control(what: libc::c_int, value: libc::c_ulong) -> io::Result<()> {
+    let zero: libc::c_ulong = 0;
+    // SAFETY: the operations used here take numbers only and touch no memory of ours.
+    if unsafe { libc::prctl(what, value, zero, zero, zero) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn nothing_is_left_in_the_thread_that_asks() {
         let left = std::thread::spawn(|| {
-            super::drop_capabilities().unwrap();
+            super::drop_all().unwrap();
             std::fs::read_to_string("/proc/thread-self/status").unwrap()
         });
         let status = left.join().unwrap();
-        for set in ["CapInh", "CapPrm", "CapEff"] {
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             assert!(
                 status.contains(&format!("{set}:\t0000000000000000\n")),
                 "{status}"
             );
         }
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
     }
 }

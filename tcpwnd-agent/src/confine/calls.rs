@@ -1,0 +1,161 @@
+//! The system calls that `run` makes once everything is attached, and no others.
+//!
+//! Constraint: the one place for that. Whatever a new part of `run` asks of the kernel goes into one
+//! of these lists, as narrow as numbers can say it: what a pointer leads to no filter sees.
+
+use std::collections::BTreeMap;
+
+use libc::c_long;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule,
+};
+
+/// What an argument has to be, by its number from 0.
+#[derive(Clone, Copy)]
+enum Only {
+    /// This value.
+    Is(u8, u64),
+    /// Every one of these bits is set.
+    With(u8, u64),
+    /// None of these bits is set.
+    Without(u8, u64),
+    /// The number of this process.
+    Ourselves(u8),
+}
+
+/// With any arguments.
+#[rustfmt::skip]
+const ALWAYS: &[c_long] = &[
+    // Files that are open, and what is in folders.
+    libc::SYS_close, libc::SYS_fstat, libc::SYS_getdents64, libc::SYS_lseek, libc::SYS_newfstatat,
+    libc::SYS_pread64, libc::SYS_read, libc::SYS_readlinkat, libc::SYS_readv, libc::SYS_statx,
+    libc::SYS_write, libc::SYS_writev,
+    // Scrapers' connections. No socket is made, and none is connected.
+    libc::SYS_accept4, libc::SYS_getsockopt, libc::SYS_recvfrom, libc::SYS_shutdown,
+    // The event loop.
+    libc::SYS_epoll_ctl, libc::SYS_epoll_pwait,
+    // Memory.
+    libc::SYS_brk, libc::SYS_madvise, libc::SYS_mremap, libc::SYS_munmap,
+    // Clocks and chance.
+    libc::SYS_clock_gettime, libc::SYS_clock_nanosleep, libc::SYS_getrandom, libc::SYS_gettimeofday,
+    libc::SYS_nanosleep,
+    // Threads, signals, the end.
+    libc::SYS_exit, libc::SYS_exit_group, libc::SYS_futex, libc::SYS_getpid, libc::SYS_gettid,
+    libc::SYS_restart_syscall, libc::SYS_rseq, libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn, libc::SYS_sched_getaffinity, libc::SYS_sched_yield,
+    libc::SYS_set_robust_list, libc::SYS_sigaltstack,
+    // Answered by [`unanswered`] before it comes to this.
+    libc::SYS_clone3,
+];
+
+/// Calls that newer architectures do not have.
+#[cfg(target_arch = "x86_64")]
+const OLD: &[c_long] = &[libc::SYS_epoll_wait, libc::SYS_readlink];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: &[c_long] = &[];
+
+/// What writes: as /proc/sys belongs to root, capabilities or not, this is what keeps a taken over
+/// process from running programs through core_pattern.
+const WRITING: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
+
+/// `_IO('$', 1)` (include/uapi/linux/perf_event.h): switches an event off before it is closed.
+const PERF_EVENT_IOC_DISABLE: u64 = 0x2401;
+
+/// With certain arguments; where a call is there twice, with either.
+const SOMETIMES: &[(c_long, &[Only])] = &[
+    (libc::SYS_openat, &[Only::Without(2, WRITING)]),
+    // To whom a socket is connected: no address.
+    (libc::SYS_sendto, &[Only::Is(4, 0)]),
+    // Memory that can be executed is what is there.
+    (libc::SYS_mmap, &[Only::Without(2, libc::PROT_EXEC as u64)]),
+    (
+        libc::SYS_mprotect,
+        &[Only::Without(2, libc::PROT_EXEC as u64)],
+    ),
+    (libc::SYS_fcntl, &[Only::Is(1, libc::F_GETFD as u64)]),
+    (libc::SYS_fcntl, &[Only::Is(1, libc::F_GETFL as u64)]),
+    (libc::SYS_ioctl, &[Only::Is(1, PERF_EVENT_IOC_DISABLE)]),
+    // The own limits, to be read.
+    (libc::SYS_prlimit64, &[Only::Is(0, 0), Only::Is(2, 0)]),
+    // Threads, and no process.
+    (libc::SYS_clone, &[Only::With(0, libc::CLONE_THREAD as u64)]),
+    (libc::SYS_prctl, &[Only::Is(0, libc::PR_SET_NAME as u64)]),
+    // abort().
+    (libc::SYS_tgkill, &[Only::Ourselves(0)]),
+];
+
+/// Beyond that, where a file is written anew: which one is for landlock and for permissions to say.
+#[rustfmt::skip]
+const FOR_A_FILE: &[c_long] = &[
+    libc::SYS_openat, libc::SYS_fdatasync, libc::SYS_fsync, libc::SYS_ftruncate,
+    libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_unlinkat,
+];
+#[cfg(target_arch = "x86_64")]
+const FOR_A_FILE_OLD: &[c_long] = &[libc::SYS_rename, libc::SYS_unlink];
+#[cfg(not(target_arch = "x86_64"))]
+const FOR_A_FILE_OLD: &[c_long] = &[];
+
+/// Lets these calls through and answers every other one with EPERM.
+///
+/// # Errors
+/// When the lists are not as the library wants them.
+pub fn allowed(writes_a_file: bool) -> Result<BpfProgram, BackendError> {
+    let for_a_file: &[&[c_long]] = if writes_a_file {
+        &[FOR_A_FILE, FOR_A_FILE_OLD]
+    } else {
+        &[]
+    };
+    let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = BTreeMap::new();
+    for &(call, only) in SOMETIMES {
+        let conditions: Result<_, _> = only.iter().map(|only| only.condition()).collect();
+        let rule = SeccompRule::new(conditions?)?;
+        rules.entry(call).or_default().push(rule);
+    }
+    for list in [ALWAYS, OLD].iter().chain(for_a_file) {
+        // No rule means any arguments.
+        rules.extend(list.iter().map(|&call| (call, Vec::new())));
+    }
+    // EPERM and not the end: what a libc calls that nobody thought of costs a feature then, and not
+    // the service.
+    let otherwise = SeccompAction::Errno(libc::EPERM as u32);
+    compile(rules, otherwise, SeccompAction::Allow)
+}
+
+/// Makes this kernel one without clone3, whose flags lie in memory: libraries ask for a thread by
+/// clone then.
+///
+/// # Errors
+/// As [`allowed`].
+pub fn unanswered() -> Result<BpfProgram, BackendError> {
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let there_is_none = SeccompAction::Errno(libc::ENOSYS as u32);
+    compile(rules, SeccompAction::Allow, there_is_none)
+}
+
+fn compile(
+    rules: BTreeMap<c_long, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    listed: SeccompAction,
+) -> Result<BpfProgram, BackendError> {
+    let arch = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules, otherwise, listed, arch)?.try_into()
+}
+
+impl Only {
+    fn condition(self) -> Result<SeccompCondition, BackendError> {
+        let (argument, operator, value) = match self {
+            Self::Is(argument, value) => (argument, SeccompCmpOp::Eq, value),
+            Self::With(argument, bits) => (argument, SeccompCmpOp::MaskedEq(bits), bits),
+            Self::Without(argument, bits) => (argument, SeccompCmpOp::MaskedEq(bits), 0),
+            Self::Ourselves(argument) => (argument, SeccompCmpOp::Eq, std::process::id().into()),
+        };
+        // All but pointers are int, of whose upper half the kernel takes no notice. Where a pointer
+        // has to be null, both halves have to.
+        let len = match self {
+            Self::Is(_, 0) => SeccompCmpArgLen::Qword,
+            _ => SeccompCmpArgLen::Dword,
+        };
+        SeccompCondition::new(argument, len, operator, value)
+    }
+}

@@ -1,0 +1,178 @@
+//! The confinement on this machine's own kernel, without privileges. What takes them is in
+//! `vm_tests`.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use libc::{EACCES, EPERM};
+use seccompiler::{SeccompAction, SeccompFilter};
+
+use super::attempts::{OF_ANYBODY, TO_READ, child, ended, listener, refusal};
+use super::{Error, Extent, Layer, Needs, attempt, this_process};
+use crate::host::process::Process;
+
+/// Confines this process, a child that may do nothing wrong before.
+fn confine() {
+    this_process(Extent::Full, &Needs::default()).unwrap();
+}
+
+#[test]
+fn what_anybody_may_do_run_may_not() {
+    for &attempt in OF_ANYBODY {
+        assert_eq!(refusal(|| (), attempt), 0, "{} beforehand", attempt.0);
+        assert_eq!(refusal(confine, attempt), EPERM, "{}", attempt.0);
+    }
+}
+
+#[test]
+fn other_files_cannot_be_read_where_there_is_landlock() {
+    let landlock = attempt().unwrap().landlock;
+    println!("landlock: {landlock}");
+    let expected = match landlock {
+        Layer::InForce(_) => EACCES,
+        _ => 0,
+    };
+    for &attempt in TO_READ {
+        assert_eq!(refusal(|| (), attempt), 0, "{} beforehand", attempt.0);
+        assert_eq!(refusal(confine, attempt), expected, "{}", attempt.0);
+    }
+}
+
+#[test]
+fn a_file_in_the_folder_that_was_named_can_be_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let needs = Needs {
+        writes: Some(folder.path().to_owned()),
+    };
+    let code = ended(
+        child(|| {
+            this_process(Extent::Full, &needs).unwrap();
+            let new = folder.path().join("new");
+            let mut file = std::fs::File::create(&new).unwrap();
+            file.write_all(b"x").unwrap();
+            file.sync_all().unwrap();
+            std::fs::rename(new, folder.path().join("old")).unwrap();
+            let beside = std::fs::File::create("/proc/self/comm");
+            let refused = beside.is_err_and(|error| error.raw_os_error() == Some(EACCES));
+            i32::from(refused)
+        })
+        .unwrap(),
+    );
+    let landlocked = matches!(attempt().unwrap().landlock, Layer::InForce(_));
+    assert_eq!(code.unwrap(), i32::from(landlocked));
+    assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"x");
+}
+
+/// Whatever `run` does from here on, apart from what its pages do.
+#[test]
+fn ordinary_work_goes_on() {
+    let (listener, address) = listener();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let work = || {
+        let notify = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        notify.connect(&path).unwrap();
+        confine();
+        let process = Process::read();
+        assert!(process.open_fds.is_some() && process.max_fds.is_some());
+        assert!(process.start_time.is_some() && process.cpu_seconds.is_some());
+        assert_ne!(crate::kernel::release(), "unknown");
+        assert!(crate::host::cgroups::of_process(std::process::id()).is_some());
+        for mount in crate::host::cgroups::mounts() {
+            std::fs::read_dir(mount).unwrap();
+        }
+        std::fs::read_dir("/run").unwrap();
+        let sum = std::thread::spawn(|| vec![1_u8; 64 << 20].iter().map(|&n| u64::from(n)).sum());
+        assert_eq!(sum.join().ok(), Some(64_u64 << 20));
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        notify.send(b"READY=1").unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"pong").unwrap();
+        0
+    };
+    let pid = child(work).unwrap();
+    let mut text = String::new();
+    let mut client = TcpStream::connect(address).unwrap();
+    let read = client.read_to_string(&mut text);
+    assert_eq!(ended(pid).unwrap(), 0);
+    read.unwrap();
+    assert_eq!(text, "pong");
+    assert_eq!(manager.recv(&mut [0; 16]).unwrap(), 7);
+}
+
+#[test]
+fn what_aborts_ends_with_the_signal_that_says_so() {
+    let pid = child(|| {
+        confine();
+        std::process::abort()
+    });
+    assert_eq!(ended(pid.unwrap()).unwrap(), 1000 + libc::SIGABRT);
+}
+
+#[test]
+fn a_process_with_threads_is_not_confined_by_halves() {
+    let error = this_process(Extent::Full, &Needs::default()).unwrap_err();
+    assert!(matches!(error, Error::Threads(2..)), "{error}");
+    assert!(error.to_string().ends_with("(or use --no-sandbox)"));
+}
+
+#[test]
+fn an_attempt_leaves_nothing_behind() {
+    let before = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let confinement = attempt().unwrap();
+    println!("{confinement} {:?}", confinement.gaps());
+    let after = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    for name in ["CapEff", "CapBnd", "NoNewPrivs", "Seccomp:"] {
+        let of = |text: &str| {
+            text.lines()
+                .find(|l| l.starts_with(name))
+                .map(str::to_owned)
+        };
+        assert_eq!(of(&before), of(&after));
+    }
+}
+
+/// As a container engine whose profile is older than landlock.
+#[test]
+fn what_somebody_else_forbids_is_told_from_what_is_not_there() {
+    let forbidding = |errno: i32| {
+        std::thread::spawn(move || {
+            let calls = [libc::SYS_seccomp, libc::SYS_landlock_create_ruleset];
+            let filter = SeccompFilter::new(
+                calls.map(|call| (call, Vec::new())).into(),
+                SeccompAction::Allow,
+                SeccompAction::Errno(errno.unsigned_abs()),
+                std::env::consts::ARCH.try_into().unwrap(),
+            );
+            let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+            seccompiler::apply_filter(&program).unwrap();
+            attempt().unwrap()
+        })
+        .join()
+        .unwrap()
+    };
+    let found = forbidding(EPERM);
+    assert!(matches!(found.seccomp, Layer::Forbidden(_)), "{found:?}");
+    assert!(matches!(found.landlock, Layer::Forbidden(_)), "{found:?}");
+    assert_eq!(found.to_string(), "no capabilities, no_new_privs");
+    assert_eq!(found.gaps().len(), 2);
+    let found = forbidding(libc::ENOSYS);
+    assert!(matches!(found.seccomp, Layer::Absent(_)), "{found:?}");
+    let Layer::Absent(why) = found.landlock else {
+        panic!("{found:?}");
+    };
+    assert!(why.ends_with("or a seccomp filter hides it"), "{why}");
+}
+
+#[test]
+fn what_was_not_asked_for_is_said() {
+    let pid = child(|| {
+        let confinement = this_process(Extent::Capabilities, &Needs::default()).unwrap();
+        assert_eq!(confinement.to_string(), "no capabilities, no_new_privs");
+        let gaps = confinement.gaps();
+        assert_eq!(gaps, ["seccomp: --no-sandbox", "landlock: --no-sandbox"]);
+        0
+    });
+    assert_eq!(ended(pid.unwrap()).unwrap(), 0);
+}
