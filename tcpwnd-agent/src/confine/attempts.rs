@@ -30,6 +30,12 @@ pub const OF_ANYBODY: &[Attempt] = &[
         let path = scratch();
         fs::create_dir(&path).and_then(|()| fs::remove_dir(path))
     }),
+    ("remove a file", || {
+        but_for(libc::ENOENT, fs::remove_file(scratch()))
+    }),
+    ("rename a file", || {
+        but_for(libc::ENOENT, fs::rename(scratch(), scratch()))
+    }),
     ("execute a program", || {
         let argv = [c"true".as_ptr(), std::ptr::null()];
         // SAFETY: both are what the call wants: text, and an array of texts that ends with null.
@@ -42,6 +48,15 @@ pub const OF_ANYBODY: &[Attempt] = &[
     ("connect", || {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         TcpStream::connect(listener.local_addr()?).map(drop)
+    }),
+    ("listen", || TcpListener::bind("127.0.0.1:0").map(drop)),
+    // A connection that is there could be taken apart and made anew.
+    ("connect a socket", || {
+        but_for(libc::EBADF, call(libc::SYS_connect, [-1, 0, 0, 0, 0]))
+    }),
+    ("send to an address", || {
+        let address = [0_u8; 16].as_ptr() as c_long;
+        but_for(libc::EBADF, send(address, 16))
     }),
     ("signal another process", || {
         // SAFETY: takes numbers only; signal 0 does nothing.
@@ -138,10 +153,7 @@ pub const OF_ROOT: &[Attempt] = &[
             [image, len, c"".as_ptr() as c_long, 0, 0],
         );
         // To find that out it has to be looked at.
-        loaded.or_else(|error| match error.raw_os_error() {
-            Some(libc::ENOEXEC) => Ok(()),
-            _ => Err(error),
-        })
+        but_for(libc::ENOEXEC, loaded)
     }),
     ("enter a namespace", || {
         let namespace = File::open("/proc/self/ns/net")?;
@@ -216,6 +228,20 @@ fn call(number: c_long, arguments: [c_long; 5]) -> io::Result<()> {
     let [a, b, c, d, e] = arguments;
     // SAFETY: each caller's pointers lead to what the call wants, and outlive it.
     done(unsafe { libc::syscall(number, a, b, c, d, e) })
+}
+
+/// sendto(2) with a socket that is none.
+fn send(address: c_long, len: c_long) -> io::Result<()> {
+    // SAFETY: nothing is sent, and the address is that of as many bytes.
+    done(unsafe { libc::syscall(libc::SYS_sendto, -1, 0_usize, 0, 0, address, len) })
+}
+
+/// What went wrong only because of what it was tried on has not been refused.
+fn but_for(harmless: c_int, result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| match error.raw_os_error() {
+        Some(number) if number == harmless => Ok(()),
+        _ => Err(error),
+    })
 }
 
 fn done(result: c_long) -> io::Result<()> {

@@ -2,14 +2,22 @@
 //! `vm_tests`.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
 
 use libc::{EACCES, EPERM};
 use seccompiler::{SeccompAction, SeccompFilter};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
 
 use super::attempts::{OF_ANYBODY, TO_READ, child, ended, listener, refusal};
 use super::{Error, Extent, Layer, Needs, attempt, this_process};
 use crate::host::process::Process;
+use crate::output::exposition::Family;
+use crate::output::http::{self, Pages};
 
 /// Confines this process, a child that may do nothing wrong before.
 fn confine() {
@@ -99,6 +107,74 @@ fn ordinary_work_goes_on() {
     read.unwrap();
     assert_eq!(text, "pong");
     assert_eq!(manager.recv(&mut [0; 16]).unwrap(), 7);
+}
+
+/// Pages without content.
+struct Empty;
+
+impl Pages for Empty {
+    fn metrics(&self) -> Vec<Family> {
+        Vec::new()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn settled(&self) -> Pin<Box<dyn Future<Output = bool>>> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            true
+        })
+    }
+
+    fn findings(&self, _query: &str, settled: bool) -> Result<String, String> {
+        Ok(settled.to_string())
+    }
+}
+
+/// Until SIGTERM comes.
+async fn serve(listener: TcpListener) {
+    let mut terminate = signal(SignalKind::terminate()).unwrap();
+    confine();
+    let (stop, stopped) = watch::channel(false);
+    let pages = http::serve(listener, Rc::new(Empty), Rc::default(), stopped);
+    let server = tokio::task::spawn_local(pages);
+    terminate.recv().await;
+    stop.send(true).unwrap();
+    server.await.unwrap().unwrap();
+}
+
+#[test]
+fn pages_are_served_until_a_signal_comes() {
+    let listener = http::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let pid = child(|| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        let listener = listener.try_clone().unwrap();
+        LocalSet::new().block_on(&runtime, serve(listener));
+        0
+    });
+    let pid = pid.unwrap();
+    let get = |path: &str| {
+        let mut client = TcpStream::connect(address).unwrap();
+        write!(
+            client,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).map(|_| text)
+    };
+    let pages = ["/", "/metrics", "/readyz", "/api/v1/findings"].map(get);
+    // SAFETY: takes numbers only; the child has not been waited for.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    assert_eq!(ended(pid).unwrap(), 0);
+    for page in pages {
+        let page = page.unwrap();
+        assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+    }
 }
 
 #[test]
