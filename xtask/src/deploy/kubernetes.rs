@@ -54,6 +54,7 @@ fn everything() -> Value {
         "env": {"TCPWND_PORT": "9092", "TCPWND_FORMAT": "json"},
         "metricsPort": 10999,
         "capabilities": {"sysAdmin": true, "sysResource": true},
+        "seccompProfile": {"type": "Localhost", "localhostProfile": "marked-profile.json"},
         "hostPID": true,
         "hostNetwork": true,
         "resources": {"limits": {"memory": "333Mi"}},
@@ -75,7 +76,8 @@ pub fn defaults() -> anyhow::Result<Answer> {
         kinds == ["DaemonSet", "ServiceAccount"],
         "rendered {kinds:?}"
     );
-    pod::is_least_privileged(&rendered.objects, &["BPF", "PERFMON"], false)?;
+    let seccomp = json!({"type": "RuntimeDefault"});
+    pod::is_least_privileged(&rendered.objects, &["BPF", "PERFMON"], &seccomp, false)?;
     pod::explains_capabilities(&rendered.manifest)?;
     Ok(Answer::Held)
 }
@@ -88,7 +90,8 @@ pub fn all_options() -> anyhow::Result<Answer> {
     let expected = ["DaemonSet", "NetworkPolicy", "PodMonitor", "ServiceAccount"];
     ensure!(kinds == expected, "rendered {kinds:?}");
     let capabilities = ["BPF", "PERFMON", "SYS_ADMIN", "SYS_RESOURCE"];
-    pod::is_least_privileged(&rendered.objects, &capabilities, true)?;
+    let seccomp = &values["seccompProfile"];
+    pod::is_least_privileged(&rendered.objects, &capabilities, seccomp, true)?;
     pod::explains_capabilities(&rendered.manifest)?;
     pod::is_selected_by_all(&rendered.objects)?;
     for word in words(&values) {

@@ -22,7 +22,7 @@ fn is(value: &Value, path: &str, expected: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// It has these capabilities, processes and network of the host or not, and nothing else that it
+/// It has these capabilities and this filter, processes and network of the host or not, and nothing else that it
 /// could do without.
 ///
 /// # Errors
@@ -31,6 +31,7 @@ fn is(value: &Value, path: &str, expected: &Value) -> anyhow::Result<()> {
 pub fn is_least_privileged(
     objects: &[Value],
     capabilities: &[&str],
+    seccomp: &Value,
     of_host: bool,
 ) -> anyhow::Result<()> {
     is(
@@ -48,7 +49,7 @@ pub fn is_least_privileged(
     is(context, "/privileged", &json!(false))?;
     is(context, "/allowPrivilegeEscalation", &json!(false))?;
     is(context, "/readOnlyRootFilesystem", &json!(true))?;
-    is(context, "/seccompProfile/type", &json!("RuntimeDefault"))?;
+    is(context, "/seccompProfile", seccomp)?;
     is(
         context,
         "/capabilities",

@@ -153,6 +153,24 @@ mod tests {
         assert_eq!(version("elogind 252"), None);
     }
 
+    /// What the agent needs to confine itself, which is in none of systemd's own lists (252).
+    #[test]
+    fn the_agent_may_confine_itself() {
+        let text = fs::read_to_string(file("systemd").join(UNIT)).unwrap();
+        let filters = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("SystemCallFilter="));
+        let allowed: Vec<_> = filters.flat_map(|list| list.split(' ')).collect();
+        for call in [
+            "seccomp",
+            "landlock_create_ruleset",
+            "landlock_add_rule",
+            "landlock_restrict_self",
+        ] {
+            assert!(allowed.contains(&call), "{call} is not in {allowed:?}");
+        }
+    }
+
     /// systemd-analyze accepts any name of a capability without a word.
     #[test]
     fn capabilities_are_those_that_the_agent_knows() {
