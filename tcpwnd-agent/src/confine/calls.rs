@@ -85,36 +85,45 @@ const SOMETIMES: &[(c_long, &[Only])] = &[
     (libc::SYS_tgkill, &[Only::Ourselves(0)]),
 ];
 
-/// Beyond that, where a file is written anew: which one is for landlock and for permissions to say.
-#[rustfmt::skip]
-const FOR_A_FILE: &[c_long] = &[
-    libc::SYS_openat, libc::SYS_fdatasync, libc::SYS_fsync, libc::SYS_ftruncate,
-    libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_unlinkat,
+/// A file that was not there before: no setting of the kernel's, and none of another program's.
+const NEW: u64 = (libc::O_CREAT | libc::O_EXCL) as u64;
+
+/// Beyond that, where a file is written anew and then put in the place of the old one. Which folder
+/// that is in is for landlock to say, and for permissions.
+const FOR_A_FILE: &[(c_long, &[Only])] = &[
+    (
+        libc::SYS_openat,
+        &[Only::With(2, NEW), Only::Without(2, libc::O_TRUNC as u64)],
+    ),
+    (libc::SYS_renameat, &[]),
+    (libc::SYS_renameat2, &[]),
+    (libc::SYS_unlinkat, &[]),
 ];
 #[cfg(target_arch = "x86_64")]
-const FOR_A_FILE_OLD: &[c_long] = &[libc::SYS_rename, libc::SYS_unlink];
+const FOR_A_FILE_OLD: &[(c_long, &[Only])] = &[(libc::SYS_rename, &[]), (libc::SYS_unlink, &[])];
 #[cfg(not(target_arch = "x86_64"))]
-const FOR_A_FILE_OLD: &[c_long] = &[];
+const FOR_A_FILE_OLD: &[(c_long, &[Only])] = &[];
 
 /// Lets these calls through and answers every other one with EPERM.
 ///
 /// # Errors
 /// When the lists are not as the library wants them.
 pub fn allowed(writes_a_file: bool) -> Result<BpfProgram, BackendError> {
-    let for_a_file: &[&[c_long]] = if writes_a_file {
-        &[FOR_A_FILE, FOR_A_FILE_OLD]
-    } else {
-        &[]
-    };
-    let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = BTreeMap::new();
-    for &(call, only) in SOMETIMES {
-        let conditions: Result<_, _> = only.iter().map(|only| only.condition()).collect();
-        let rule = SeccompRule::new(conditions?)?;
-        rules.entry(call).or_default().push(rule);
+    let mut lists = vec![SOMETIMES];
+    if writes_a_file {
+        lists.extend([FOR_A_FILE, FOR_A_FILE_OLD]);
     }
-    for list in [ALWAYS, OLD].iter().chain(for_a_file) {
+    let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = BTreeMap::new();
+    for &(call, only) in lists.into_iter().flatten() {
+        let rules = rules.entry(call).or_default();
         // No rule means any arguments.
-        rules.extend(list.iter().map(|&call| (call, Vec::new())));
+        if !only.is_empty() {
+            let conditions: Result<_, _> = only.iter().map(|only| only.condition()).collect();
+            rules.push(SeccompRule::new(conditions?)?);
+        }
+    }
+    for &call in ALWAYS.iter().chain(OLD) {
+        rules.insert(call, Vec::new());
     }
     // EPERM and not the end: what a libc calls that nobody thought of costs a feature then, and not
     // the service.

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 /// What is still needed, beyond what everybody needs.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
-    /// The folder in which a file is written anew from time to time.
+    /// The folder in which a file is written anew from time to time. Where there is no landlock to
+    /// say which folder that is, files can be made, renamed and removed wherever the user may.
     pub writes: Option<PathBuf>,
 }
 

@@ -48,7 +48,8 @@ fn other_files_cannot_be_read_where_there_is_landlock() {
 
 #[test]
 fn a_file_in_the_folder_that_was_named_can_be_written_anew() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("useless"), "").unwrap();
     let needs = Needs {
         writes: Some(folder.path().to_owned()),
     };
@@ -56,18 +57,22 @@ fn a_file_in_the_folder_that_was_named_can_be_written_anew() {
         child(|| {
             this_process(Extent::Full, &needs).unwrap();
             let new = folder.path().join("new");
-            let mut file = std::fs::File::create(&new).unwrap();
+            let mut file = std::fs::File::create_new(&new).unwrap();
             file.write_all(b"x").unwrap();
-            file.sync_all().unwrap();
             std::fs::rename(new, folder.path().join("old")).unwrap();
-            let beside = std::fs::File::create("/proc/self/comm");
-            let refused = beside.is_err_and(|error| error.raw_os_error() == Some(EACCES));
-            i32::from(refused)
+            // What is there is not written over, wherever it is.
+            for there in [folder.path().join("old"), "/proc/self/comm".into()] {
+                let refused = std::fs::File::create(there).unwrap_err();
+                assert_eq!(refused.raw_os_error(), Some(EPERM));
+            }
+            std::fs::remove_file(folder.path().join("useless")).unwrap();
+            let beside = std::fs::File::create_new(elsewhere.path().join("new"));
+            beside.map_or_else(|error| error.raw_os_error().unwrap(), |_| 0)
         })
         .unwrap(),
     );
     let landlocked = matches!(attempt().unwrap().landlock, Layer::InForce(_));
-    assert_eq!(code.unwrap(), i32::from(landlocked));
+    assert_eq!(code.unwrap(), if landlocked { EACCES } else { 0 });
     assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"x");
 }
 
