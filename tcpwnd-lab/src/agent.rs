@@ -267,6 +267,18 @@ impl Agent {
     /// # Errors
     /// When it does not end, or was killed by a signal.
     pub fn wait_end(&mut self) -> Result<(Vec<String>, i32)> {
+        let (lines, code, said) = self.end()?;
+        if !said.is_empty() {
+            eprintln!("tcpwnd: {}", said.trim_end());
+        }
+        Ok((lines, code))
+    }
+
+    /// The same, and what it wrote to standard error.
+    ///
+    /// # Errors
+    /// As [`Self::wait_end`].
+    pub fn end(&mut self) -> Result<(Vec<String>, i32, String)> {
         let status = wait::until(wait::PATIENCE, "tcpwnd to end", || {
             self.child.try_wait().context("failed to look after tcpwnd")
         })?;
@@ -277,10 +289,7 @@ impl Agent {
         let code = status
             .code()
             .with_context(|| format!("tcpwnd ended by {status}: {said}"))?;
-        if !said.is_empty() {
-            eprintln!("tcpwnd: {}", said.trim_end());
-        }
-        Ok((lines, code))
+        Ok((lines, code, said))
     }
 
     /// Ends it with SIGTERM and checks its books: that what it printed adds up to its summary,

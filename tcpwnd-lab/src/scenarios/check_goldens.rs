@@ -5,20 +5,22 @@
 //!
 //! Constraint: what differs from machine to machine is set to one value before, in this process'
 //! own namespaces, and netfilter's SYN proxy, which is probed where it is, is loaded; only the
-//! kernel's release is replaced afterwards, and the one setting that newer kernels do not heed. It
-//! runs before anything that could make the machine's own namespace count something.
+//! kernel's release and its landlock are replaced afterwards, and the one setting that newer kernels
+//! do not heed. It runs before anything that could make the machine's own namespace count something.
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::bench::Bench;
 use crate::agent::{Caps, Launch, Mechanism};
+use crate::confined::landlock_version;
 use crate::mounts::with_mounts;
 use crate::net::{Changed, run};
 
-/// What stands for the kernel's release in a golden.
+/// What stands for the kernel's release in a golden, and for what `check` says of landlock.
 const RELEASE: &str = "RELEASE";
+const LANDLOCK: &str = "LANDLOCK";
 
 /// A setting that newer kernels do not heed, in the goldens and on older kernels.
 const NOT_HEEDED: &str = "\"tcp_adv_win_scale\": null";
@@ -138,7 +140,8 @@ fn check_with(caps: Caps, mechanism: Mechanism, json: bool) -> Result<(String, O
     let done = done.context("failed to start tcpwnd")?;
     let said = String::from_utf8(done.stdout).context("check printed no text")?;
     let said = if json { lines_of(&said)? } else { said };
-    Ok((said.replace(&release()?, RELEASE), done.status.code()))
+    let said = said.replace(&release()?, RELEASE);
+    Ok((said.replace(&landlock()?, LANDLOCK), done.status.code()))
 }
 
 /// An object over many lines, its fields by name.
@@ -152,6 +155,17 @@ fn release() -> Result<String> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .context("failed to read the kernel's release")?;
     Ok(release.trim_end().to_owned())
+}
+
+/// What `check` says of landlock, from what the kernel answers when it is asked here.
+fn landlock() -> Result<String> {
+    Ok(match landlock_version() {
+        Ok(version) => format!("supported: ABI {version}"),
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            "unsupported: this kernel has none (from 5.13 on)".to_owned()
+        }
+        Err(error) => bail!("failed to ask for landlock: {error}"),
+    })
 }
 
 /// netfilter's SYN proxy, while this is there.

@@ -15,6 +15,7 @@ mod changed;
 mod check_goldens;
 mod client_role;
 mod client_role_odd;
+mod confined;
 mod cookies;
 mod defer_accept;
 mod evicted;
@@ -346,6 +347,11 @@ pub const ALL: &[Scenario] = &[
         "service_manager",
         "ready when attached, pings from the event loop, none while that is stuck",
         service_manager::play,
+    ),
+    scenario(
+        "confined",
+        "run confines itself, does its work like that, and no system call of it is refused",
+        confined::play,
     ),
     scenario("jvm", "a JVM's ServerSocketChannel as listener", jvm::play),
     scenario(
