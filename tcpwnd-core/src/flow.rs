@@ -10,6 +10,19 @@ use tcpwnd_common::FlowKey;
 pub struct Flow(pub FlowKey);
 
 impl Flow {
+    /// The connection between two ends. IPv4 may be given as such or v4-mapped.
+    #[must_use]
+    pub fn between(netns: u32, ifindex: u32, local: SocketAddr, remote: SocketAddr) -> Self {
+        Self(FlowKey {
+            local_addr: mapped(local.ip()),
+            remote_addr: mapped(remote.ip()),
+            netns,
+            bound_ifindex: ifindex,
+            local_port: local.port(),
+            remote_port: remote.port(),
+        })
+    }
+
     /// This host's end. A v4-mapped address is given as IPv4.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
@@ -39,6 +52,14 @@ impl Flow {
 #[must_use]
 pub fn unmapped(addr: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(addr).to_canonical()
+}
+
+/// The same address as a key has it.
+fn mapped(addr: IpAddr) -> [u8; 16] {
+    match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
 }
 
 impl fmt::Display for Flow {
@@ -73,15 +94,15 @@ impl Serialize for Flow {
 mod tests {
     use super::*;
 
-    fn mapped(v4: [u8; 4]) -> [u8; 16] {
-        std::net::Ipv4Addr::from(v4).to_ipv6_mapped().octets()
+    fn v4(octets: [u8; 4]) -> [u8; 16] {
+        mapped(IpAddr::from(octets))
     }
 
     #[test]
     fn v4_mapped_is_printed_as_ipv4() {
         let flow = Flow(FlowKey {
-            local_addr: mapped([10, 9, 0, 1]),
-            remote_addr: mapped([10, 9, 0, 2]),
+            local_addr: v4([10, 9, 0, 1]),
+            remote_addr: v4([10, 9, 0, 2]),
             netns: 4_026_531_840,
             bound_ifindex: 3,
             local_port: 9092,
@@ -106,5 +127,19 @@ mod tests {
         });
         assert_eq!(flow.local().to_string(), "[fd00::1]:1");
         assert!(flow.remote().is_ipv6());
+    }
+
+    #[test]
+    fn ends_make_the_same_key_again() {
+        for (local, remote) in [
+            ("10.9.0.1:9092", "10.9.0.2:40000"),
+            ("[fd00::1]:9092", "[fd00::2]:40000"),
+            ("[::ffff:10.9.0.1]:9092", "10.9.0.2:40000"),
+        ] {
+            let flow = Flow::between(7, 3, local.parse().unwrap(), remote.parse().unwrap());
+            let again = Flow::between(7, 3, flow.local(), flow.remote());
+            assert_eq!(flow, again);
+            assert_eq!((flow.netns(), flow.ifindex()), (7, 3));
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The damaged connections that are open now.
 //!
 //! Constraint: bounded. What does not fit is counted; an entry goes when the kernel reports its
-//! connection's end, or when a new connection with the same addresses proves that it ended.
+//! connection's end, or when a new connection with the same addresses proves that it ended. Of
+//! what a former agent found the kernel's programs report no end: somebody has to look.
 
 use crate::detect::window_scale::{Role, Verdict, ceiling, peer_window, srtt_us};
 use crate::findings::{Finding, Outcome};
@@ -28,6 +29,22 @@ pub struct OpenFlow {
     pub ceiling_bytes_per_second: Option<f64>,
     /// Its windows that were seen; `None` where the kernel was not asked to show any.
     pub windows: Option<Windows>,
+    /// What the kernel's list of sockets says of it.
+    pub listed: Listed,
+    /// A former agent found it, so that nobody reports its end.
+    pub carried_over: bool,
+}
+
+/// What the kernel's list of sockets says of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listed {
+    /// Nobody has looked.
+    #[default]
+    NotYet,
+    /// Its socket's number, which no other ever has (`sock_gen_cookie`, net/core/sock_diag.c).
+    As(u64),
+    /// It is not there, or cannot be seen.
+    Not,
 }
 
 /// Windows of a connection that were seen as they left.
@@ -74,6 +91,7 @@ pub struct OpenFlows {
     limit: usize,
     refused: u64,
     untracked: u64,
+    changes: u64,
 }
 
 impl OpenFlows {
@@ -83,6 +101,7 @@ impl OpenFlows {
             limit,
             refused: 0,
             untracked: 0,
+            changes: 0,
         }
     }
 
@@ -98,7 +117,7 @@ impl OpenFlows {
         // though its end was lost on the way.
         match self.flows.get(&key) {
             Some(known) if known.established_ktime_ns > finding.ktime_ns => return,
-            _ => self.flows.remove(&key),
+            _ => self.remove(&key),
         };
         if !finding.is_damaged() {
             return;
@@ -108,8 +127,19 @@ impl OpenFlows {
         } else if self.flows.len() >= self.limit {
             self.refused += 1;
         } else {
-            self.flows.insert(key, OpenFlow::of(finding));
+            self.insert(key, OpenFlow::of(finding));
         }
+    }
+
+    fn insert(&mut self, key: FlowKey, flow: OpenFlow) {
+        self.flows.insert(key, flow);
+        self.changes += 1;
+    }
+
+    fn remove(&mut self, key: &FlowKey) -> Option<OpenFlow> {
+        let known = self.flows.remove(key)?;
+        self.changes += 1;
+        Some(known)
     }
 
     /// Takes out a connection that ended, unless the entry is of a later one.
@@ -118,7 +148,48 @@ impl OpenFlows {
         if known.established_ktime_ns != record.established_ktime_ns {
             return None;
         }
-        self.flows.remove(&record.flow)
+        self.remove(&record.flow)
+    }
+
+    /// Takes in a connection that a former agent found; false when there is no room. One of the same
+    /// addresses that is known already is the later one.
+    pub(crate) fn carry_over(&mut self, key: FlowKey, flow: OpenFlow) -> bool {
+        if self.flows.len() >= self.limit {
+            return false;
+        }
+        if !self.flows.contains_key(&key) {
+            self.insert(key, flow);
+        }
+        true
+    }
+
+    /// Takes out the connection that was established then: it is known to have ended.
+    pub(crate) fn ended(&mut self, key: &FlowKey, established_ktime_ns: u64) -> bool {
+        self.of(key, established_ktime_ns).is_some() && self.remove(key).is_some()
+    }
+
+    /// Notes what the kernel's list of sockets says of the connection that was established then.
+    pub(crate) fn note_listed(&mut self, key: &FlowKey, established_ktime_ns: u64, as_: Listed) {
+        if let Some(known) = self.flows.get_mut(key)
+            && known.established_ktime_ns == established_ktime_ns
+        {
+            known.listed = as_;
+            self.changes += 1;
+        }
+    }
+
+    /// The connection between these addresses that was established then (nanoseconds of
+    /// CLOCK_MONOTONIC), if it is in the table.
+    #[must_use]
+    pub fn of(&self, key: &FlowKey, established_ktime_ns: u64) -> Option<&OpenFlow> {
+        let known = self.flows.get(key)?;
+        (known.established_ktime_ns == established_ktime_ns).then_some(known)
+    }
+
+    /// A number that grows when a connection comes or goes, or is looked up.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Brings the ceiling of a connection up to date, and counts its window.
@@ -217,6 +288,8 @@ impl OpenFlow {
             shrink_factor: receive.max(send).max(1.0),
             ceiling_bytes_per_second: finding.impact.ceiling_bytes_per_second,
             windows: finding.watched.then(Windows::default),
+            listed: Listed::NotYet,
+            carried_over: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Enumerations whose members have a fixed name in metrics, tables and JSON.
 
-/// Declares an enumeration with `ALL`, `name()`, `Display` and `Serialize` (as its name).
+/// Declares an enumeration with `ALL`, `name()`, `from_name()`, `Display` and `Serialize` (as its name).
 macro_rules! labels {
     ($(#[$meta:meta])* $enum:ident { $($(#[$doc:meta])* $name:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -17,6 +17,12 @@ macro_rules! labels {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
+            }
+
+            /// The member with this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self::$name),)+ _ => None }
             }
         }
 

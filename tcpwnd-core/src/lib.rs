@@ -27,4 +27,4 @@ pub use detect::window_scale::{LostCause, MismatchCause, Path, Role, UnverifiedC
 pub use engine::{Engine, Observation, Settings};
 pub use findings::{ClosedFlow, Finding, Line, WindowSeen};
 pub use flow::Flow;
-pub use flows::{OpenFlows, OpenPort};
+pub use flows::{Listed, OpenFlow, OpenFlows, OpenPort};

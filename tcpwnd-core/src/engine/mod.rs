@@ -2,8 +2,11 @@
 //!
 //! Constraint: whatever comes in is counted, what cannot be decoded included.
 
+mod carried_over;
 #[cfg(test)]
 mod tests;
+
+pub use carried_over::CarriedOver;
 
 use crate::books::Books;
 use crate::decode::{self, DecodeError, Record};

@@ -243,6 +243,23 @@ impl Verdict {
         }
     }
 
+    /// The damage that these two names stand for; `None` where the first is of no damage. A cause
+    /// that is not known, as of a later version, counts as the unknown one.
+    #[must_use]
+    pub fn damage(name: &str, cause: &str) -> Option<Self> {
+        match name {
+            "mismatch" => {
+                let cause = MismatchCause::from_name(cause);
+                Some(Self::Mismatch(cause.unwrap_or(MismatchCause::Unknown)))
+            }
+            "scale_lost" => {
+                let cause = LostCause::from_name(cause);
+                Some(Self::ScaleLost(cause.unwrap_or(LostCause::Unknown)))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it is worth a line by itself: everything but `ok` and connections that never
     /// became established.
     #[must_use]

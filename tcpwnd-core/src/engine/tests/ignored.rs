@@ -12,7 +12,7 @@ fn ignoring() -> Engine {
 }
 
 /// A peer whose SYN has no window scale.
-fn without_offer() -> HandshakeRecord {
+pub(super) fn without_offer() -> HandshakeRecord {
     let mut record = healthy();
     record.handshake.first = synack(None, 0);
     record.handshake.syn = options(None, Some((77, 0)));

@@ -1,6 +1,7 @@
 //! Bytes in, observations, books and gauges out.
 
 mod books;
+mod carried_over;
 mod flows;
 mod ignored;
 mod roles;
