@@ -207,6 +207,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = crate::output::recent::DEFAULT_LIMIT)]
     pub recent_findings: usize,
 
+    /// File that keeps open damaged connections for the next agent; best below /run
+    #[arg(long, value_name = "PATH")]
+    pub state_file: Option<PathBuf>,
+
     /// File to create once everything is attached
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,

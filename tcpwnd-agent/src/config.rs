@@ -302,6 +302,7 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
         ("format", value_name(args.format)),
         ("log-limit", args.log_limit.to_string()),
         ("recent-findings", recent_findings(args)?.to_string()),
+        ("state-file", path(&args.state_file)),
         ("ready-file", path(&args.ready_file)),
         (
             "no-sandbox",

@@ -282,12 +282,14 @@ fn listen_addresses() {
 #[test]
 fn printed_configuration_resolves_to_itself() {
     let line = "tcpwnd run --port 9093,9092 --port 80 --host 10.0.0.0/8,fd00::/8 -6 --netns 7 \
-                --listen :10436 --format json --mechanism kprobe --ready-file /run/x \
+                --listen :10436 --format json --mechanism kprobe --ready-file /run/x --state-file /run/y \
                 --recent-findings 5 --log-limit 0 --role client --remote-port 9092 \
                 --ignore-peer 10.1.0.0/16 --ignore-peer 2001:db8::1 --no-sandbox";
     let printed = print_run(&run_args(line)).unwrap();
     assert!(printed.contains("TCPWND_PORT=80,9092-9093\n"), "{printed}");
     assert!(printed.contains("TCPWND_ROLE=client\n"), "{printed}");
+    let state_file = "TCPWND_STATE_FILE=/run/y\n";
+    assert!(printed.contains(state_file), "{printed}");
     let ignored = "TCPWND_IGNORE_PEER=10.1.0.0/16,2001:db8::1/128\n";
     assert!(printed.contains(ignored), "{printed}");
     assert!(printed.contains("TCPWND_LISTEN=[::]:10436\n"), "{printed}");

@@ -12,6 +12,7 @@ mod output;
 mod probes;
 #[cfg(test)]
 mod schema_tests;
+mod state;
 #[cfg(test)]
 mod testing;
 mod transport;

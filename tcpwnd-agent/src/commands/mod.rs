@@ -2,6 +2,7 @@
 
 mod check;
 pub mod confirm;
+mod keep;
 mod pages;
 mod run;
 mod scan;

@@ -1,8 +1,8 @@
 //! `run`: watch for good, serve metrics, log findings.
 //!
 //! Constraint: once everything is attached it is confined, so nothing after that may load, attach,
-//! ask the kernel for a map, make a socket or write a file. What it calls then is in
-//! `confine/calls.rs`, what it reads in `confine/files.rs`.
+//! ask the kernel for a map, make a socket, or write a file other than the state file. What it calls
+//! then is in `confine/calls.rs`, what it reads in `confine/files.rs`.
 
 use std::io::{self, BufWriter, Write};
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::CLEAN;
+use super::keep;
 use super::served::{State, Watched};
 use super::session::{self, Session, Sink};
 use crate::cli::{LogFormat, RoleArg, RunArgs};
@@ -27,6 +28,7 @@ use crate::output::json::Json;
 use crate::output::log::Log;
 use crate::output::recent::Recent;
 use crate::probes;
+use crate::state::Keeper;
 
 /// Runs `run`.
 ///
@@ -41,12 +43,19 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let ignored = config::ignored_peers(&args.ignore)?;
     let settings = config::settings(&filter, args.role, &args.kernel, false)?;
     let recent = Recent::new(config::recent_findings(args)?);
+    let keeper = args.state_file.as_deref().map(Keeper::open).transpose()?;
     // Before anything is loaded: it is what most often goes wrong.
     let listener = http::bind(config::listen_addr(&args.listen)?)?;
     let runtime = super::runtime()?;
     LocalSet::new().block_on(
         &runtime,
-        watch_and_serve(args, &settings, (filter, ignored), recent, listener),
+        watch_and_serve(
+            args,
+            &settings,
+            (filter, ignored),
+            (recent, keeper),
+            listener,
+        ),
     )
 }
 
@@ -54,7 +63,7 @@ async fn watch_and_serve(
     args: &RunArgs,
     settings: &probes::Settings,
     (filter, ignored): (Filter, Networks),
-    recent: Recent,
+    (recent, mut keeper): (Recent, Option<Keeper>),
     listener: std::net::TcpListener,
 ) -> Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -66,16 +75,21 @@ async fn watch_and_serve(
         remote_ports: filter.remote_ports.clone(),
         opened: role != RoleArg::Server,
     };
+    let wanted = filter.clone();
     let (mut session, mut ring) = Session::start(settings, filter, ignored)?;
     let mut manager = ServiceManager::new();
+    if let Some(keeper) = &mut keeper {
+        keep::take_over(keeper, &mut session, &wanted, &watched);
+    }
     let addr = listener.local_addr()?;
     session::announce(args.ready_file.as_deref())?;
     process::release_memory();
-    give_up(args, &mut session)?;
+    let writes = keeper.as_ref().map(|keeper| keeper.folder().to_owned());
+    give_up(args, &mut session, &Needs { writes })?;
     let status = format!("watching; metrics on http://{addr}/metrics");
     eprintln!("tcpwnd: {status}");
 
-    let (state, mut waiting) = State::new(session, watched, recent, args.log_limit);
+    let (state, mut waiting) = State::new(session, watched, recent, args.log_limit, keeper);
     let state = Rc::new(state);
     let (stop, stopped) = watch::channel(false);
     let connections = Rc::clone(&state.connections);
@@ -84,6 +98,7 @@ async fn watch_and_serve(
     let mut out = Output::new(args.format);
     manager.ready(status);
     let mut settings_due = tokio::time::interval(session::SETTINGS_INTERVAL);
+    let mut keeping_due = keep::interval();
     loop {
         tokio::select! {
             biased;
@@ -101,6 +116,10 @@ async fn watch_and_serve(
                 manager.status(state.status());
                 out.held_back(&state.held_back(false))?;
             }
+            _ = keeping_due.tick(), if state.keeps() => {
+                state.keep(&mut ring, &mut out)?;
+                out.flush()?;
+            }
             Some(answered) = waiting.recv() => {
                 let settled = session::settle(&mut ring, |record| state.take(record, &mut out))?;
                 out.flush()?;
@@ -114,7 +133,7 @@ async fn watch_and_serve(
         }
     }
     manager.stopping();
-    state.finish(&mut ring, &mut out)?;
+    state.end(&mut ring, &mut out)?;
     drop(waiting);
     out.held_back(&state.held_back(true))?;
     // Only fails when nobody listens for it any more.
@@ -135,13 +154,13 @@ async fn watch_and_serve(
 }
 
 /// Gives up what is needed no longer, and says what holds from here on.
-fn give_up(args: &RunArgs, session: &mut Session) -> Result<()> {
+fn give_up(args: &RunArgs, session: &mut Session, needs: &Needs) -> Result<()> {
     let extent = if args.no_sandbox {
         Extent::Capabilities
     } else {
         Extent::Full
     };
-    let confinement = confine::this_process(extent, &Needs::default())?;
+    let confinement = confine::this_process(extent, needs)?;
     eprintln!("tcpwnd: confined: {confinement}");
     for gap in confinement.gaps() {
         eprintln!("tcpwnd: not confined by {gap}");

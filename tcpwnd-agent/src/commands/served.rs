@@ -29,6 +29,7 @@ use crate::output::ports::PortLabels;
 use crate::output::question::Question;
 use crate::output::recent::Recent;
 use crate::probes;
+use crate::state::Keeper;
 use crate::transport::Ring;
 
 /// Counters of what can make an answer of the findings page wrong. What only leaves out evidence
@@ -55,6 +56,16 @@ pub struct Watched {
     pub opened: bool,
 }
 
+impl Watched {
+    /// Whether connections of this role are among it.
+    pub fn has(&self, role: Role) -> bool {
+        match role {
+            Role::Server => self.accepted,
+            Role::Client => self.opened,
+        }
+    }
+}
+
 /// What the pages look at.
 pub struct State {
     /// The programs and the books.
@@ -66,6 +77,8 @@ pub struct State {
     watched: Watched,
     recent: RefCell<Recent>,
     held_back: RefCell<HeldBack>,
+    /// What is kept for the next agent, where a state file is given.
+    pub(super) keeper: RefCell<Option<Keeper>>,
     wait: mpsc::Sender<Waiting>,
 }
 
@@ -76,6 +89,7 @@ impl State {
         watched: Watched,
         recent: Recent,
         log_limit: u32,
+        keeper: Option<Keeper>,
     ) -> (Self, mpsc::Receiver<Waiting>) {
         let (wait, waiting) = mpsc::channel(connections::LIMIT);
         let state = Self {
@@ -90,6 +104,7 @@ impl State {
             watched,
             recent: RefCell::new(recent),
             held_back: RefCell::new(HeldBack::new(log_limit)),
+            keeper: RefCell::new(keeper),
             wait,
         };
         (state, waiting)
@@ -185,6 +200,7 @@ impl Pages for State {
             counters: &session.counters(),
             probes: &session.status(),
             recent: &self.recent.borrow(),
+            state: self.keeper.borrow().as_ref().map(Keeper::numbers),
             log_lines_held_back: self.held_back.borrow().total(),
             connections: &self.connections,
             watching_since: seconds(since),
@@ -223,6 +239,7 @@ impl Pages for State {
             accepted: self.watched.accepted,
             watched: &self.watched.ports,
             open: session.engine().flows(),
+            state: self.keeper.borrow().as_ref().map(Keeper::numbers),
             recent: &self.recent.borrow(),
         };
         serde_json::to_string(&Answer::to(&question, &evidence)).map_err(|error| error.to_string())

@@ -184,6 +184,11 @@ impl Session {
         &self.engine
     }
 
+    /// The same, to tell it what was found out otherwise.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
     /// Who listens, as far as that was found out.
     #[must_use]
     pub fn directory(&self) -> &Directory {

@@ -13,7 +13,7 @@ pub mod process;
 pub mod rmem_max;
 pub mod service_manager;
 pub mod settings;
-mod sock_diag;
+pub mod sock_diag;
 pub mod sysctls;
 pub mod who;
 

@@ -6,12 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use tcpwnd_common::FlowKey;
-use tcpwnd_core::Flow;
 use tcpwnd_core::risk::Settings;
 use tcpwnd_core::scan::{Listener, Namespace, Socket};
 
@@ -160,7 +157,7 @@ fn namespace(inode: u32, heeds_adv_win_scale: &(dyn Fn() -> bool + Sync)) -> io:
             .into_iter()
             .filter_map(|socket| {
                 Some(Socket {
-                    flow: flow(inode, &socket),
+                    flow: socket.flow(inode),
                     cookie: socket.cookie,
                     info: socket.info?,
                 })
@@ -180,21 +177,6 @@ fn settings(heeds_adv_win_scale: &(dyn Fn() -> bool + Sync)) -> Settings {
         tcp_adv_win_scale: None,
         ..settings
     }
-}
-
-fn flow(inode: u32, socket: &sock_diag::Socket) -> Flow {
-    let bytes = |addr| match addr {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    };
-    Flow(FlowKey {
-        local_addr: bytes(socket.addr),
-        remote_addr: bytes(socket.remote_addr),
-        netns: inode,
-        bound_ifindex: socket.ifindex,
-        local_port: socket.port,
-        remote_port: socket.remote_port,
-    })
 }
 
 #[cfg(test)]

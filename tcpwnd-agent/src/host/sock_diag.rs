@@ -1,17 +1,26 @@
-//! The kernel's list of TCP sockets: a dump by netlink's sock_diag (sock_diag(7)).
+//! The kernel's list of TCP sockets: a dump by netlink's sock_diag (sock_diag(7)), or one of them.
 //!
 //! Constraint: answers are decoded by reading integers with their lengths checked; what is too
 //! short is left out.
 
+mod lookup;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd};
 
+use tcpwnd_core::Flow;
 use tcpwnd_core::scan::TcpInfo;
+
+pub use lookup::Lookup;
 
 /// struct nlmsghdr.
 const HEADER: usize = 16;
+/// struct nlmsghdr and struct inet_diag_req_v2.
+const REQUEST: usize = HEADER + 56;
+/// Netlink never sends more at once (netlink_recvmsg, net/netlink/af_netlink.c, 6.12).
+const LARGEST_ANSWER: usize = 32_768;
 /// struct inet_diag_msg (include/uapi/linux/inet_diag.h).
 const MESSAGE: usize = 72;
 /// Of a netlink attribute.
@@ -60,6 +69,16 @@ pub struct Socket {
     pub info: Option<TcpInfo>,
 }
 
+impl Socket {
+    /// The connection that it is of, in this network namespace.
+    #[must_use]
+    pub fn flow(&self, netns: u32) -> Flow {
+        let local = SocketAddr::new(self.addr, self.port);
+        let remote = SocketAddr::new(self.remote_addr, self.remote_port);
+        Flow::between(netns, self.ifindex, local, remote)
+    }
+}
+
 /// The TCP sockets of this process' network namespace in these states, IPv4's first.
 ///
 /// # Errors
@@ -71,18 +90,11 @@ pub fn tcp(states: u32) -> io::Result<Vec<Socket>> {
 }
 
 fn dump(family: u8, states: u32) -> io::Result<Vec<Socket>> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-    // SAFETY: takes numbers only, touches no memory of ours.
-    let socket = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
-    if socket < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call has just returned it, and nobody else has it.
-    let mut netlink = File::from(unsafe { OwnedFd::from_raw_fd(socket) });
-    netlink.write_all(&request(family, states))?;
+    let mut netlink = netlink(0)?;
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    netlink.write_all(&request(flags, family, states, 0))?;
     let mut sockets = Vec::new();
-    // Netlink never sends more at once (netlink_recvmsg, net/netlink/af_netlink.c, 6.12).
-    let mut buffer = vec![0; 32_768];
+    let mut buffer = vec![0; LARGEST_ANSWER];
     loop {
         let length = netlink.read(&mut buffer)?;
         if length == 0 || take(&buffer[..length], &mut sockets)? {
@@ -91,15 +103,26 @@ fn dump(family: u8, states: u32) -> io::Result<Vec<Socket>> {
     }
 }
 
-/// struct nlmsghdr, then struct inet_diag_req_v2.
-fn request(family: u8, states: u32) -> Vec<u8> {
-    const LENGTH: usize = HEADER + 56;
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-    let mut request = Vec::with_capacity(LENGTH);
-    request.extend((LENGTH as u32).to_ne_bytes());
+/// A socket to ask by.
+fn netlink(more: libc::c_int) -> io::Result<File> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | more;
+    // SAFETY: takes numbers only, touches no memory of ours.
+    let socket = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
+    if socket < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has just returned it, and nobody else has it.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(socket) }))
+}
+
+/// struct nlmsghdr, then struct inet_diag_req_v2, whose socket is all zero.
+fn request(flags: u16, family: u8, states: u32, sequence: u32) -> Vec<u8> {
+    let mut request = Vec::with_capacity(REQUEST);
+    request.extend((REQUEST as u32).to_ne_bytes());
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(flags.to_ne_bytes());
-    request.extend([0; 8]);
+    request.extend(sequence.to_ne_bytes());
+    request.extend([0; 4]);
     // A listener's INET_DIAG_INFO says nothing that the rest does not.
     let wanted = if states & LISTEN != 0 {
         1 << (INET_DIAG_SKMEMINFO - 1)
@@ -108,7 +131,7 @@ fn request(family: u8, states: u32) -> Vec<u8> {
     };
     request.extend([family, libc::IPPROTO_TCP as u8, wanted, 0]);
     request.extend(states.to_ne_bytes());
-    request.resize(LENGTH, 0);
+    request.resize(REQUEST, 0);
     request
 }
 

@@ -8,9 +8,11 @@ use serde_json::value::RawValue;
 use tcpwnd_common::PortRange;
 use tcpwnd_core::flows::OpenFlows;
 
+use super::former::CarriedOver;
 use super::question::Question;
 use super::recent::Recent;
 use crate::host::clock;
+use crate::state::Numbers;
 
 /// Most that the listed findings may come to, bytes; clients that do not read their answer keep it
 /// in memory, one each.
@@ -33,6 +35,8 @@ pub struct Evidence<'a> {
     pub watched: &'a [PortRange],
     /// Damaged connections that are open.
     pub open: &'a OpenFlows,
+    /// What is known of a former agent; `None` without a state file.
+    pub state: Option<Numbers>,
     /// What happened lately.
     pub recent: &'a Recent,
 }
@@ -81,6 +85,7 @@ pub struct Answer<'a> {
     unverified_found: usize,
     damaged_open: u64,
     open: Vec<OpenOn>,
+    carried_over: Option<CarriedOver>,
     truncated: bool,
     findings: Vec<&'a RawValue>,
 }
@@ -95,7 +100,7 @@ struct OpenOn {
 
 /// Nanoseconds of CLOCK_MONOTONIC, written as the time of day.
 #[derive(Debug)]
-struct Time(u64);
+pub struct Time(pub u64);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -143,6 +148,9 @@ impl<'a> Answer<'a> {
             unverified_found,
             damaged_open,
             open,
+            carried_over: evidence.state.map(|numbers| {
+                CarriedOver::of(&numbers, evidence.open, question.port, question.limit)
+            }),
             truncated: findings.len() < damaged_found + unverified_found,
             findings,
         }

@@ -8,6 +8,7 @@ use super::{Answer, Evidence, LISTED_BYTES};
 use crate::host::clock;
 use crate::output::question::Question;
 use crate::output::recent::Recent;
+use crate::state::Numbers;
 use crate::testing;
 
 const SECOND: u64 = 1_000_000_000;
@@ -21,6 +22,7 @@ struct Agent {
     accepted: bool,
     watched: Vec<PortRange>,
     settled: bool,
+    state: Option<Numbers>,
 }
 
 impl Agent {
@@ -33,6 +35,7 @@ impl Agent {
             accepted: true,
             watched: Vec::new(),
             settled: true,
+            state: None,
         }
     }
 
@@ -67,6 +70,7 @@ impl Agent {
                 accepted: self.accepted,
                 watched: &self.watched,
                 open: self.engine.flows(),
+                state: self.state,
                 recent: &self.recent,
             },
         );
@@ -264,4 +268,55 @@ fn an_answer_has_a_size_whatever_limit_was_asked_for() {
         (&answer["truncated"], &answer["damaged_found"]),
         (&true.into(), &500.into())
     );
+}
+
+#[test]
+fn what_a_former_agent_found_is_damaged_now_and_listed() {
+    let mut former = Agent::new();
+    former.handshake(30, 9092, 1, 7);
+    former.handshake(20, 9092, 2, 7);
+    former.handshake(20, 9093, 3, 7);
+
+    let mut agent = Agent::new();
+    assert_eq!(agent.ask("since=5s")["carried_over"], Value::Null);
+    agent.state = Some(Numbers {
+        unchecked: 4,
+        complete: true,
+        ..Numbers::default()
+    });
+    let none = serde_json::json!(
+        {"open": 0, "unchecked": 4, "complete": true, "connections": []}
+    );
+    assert_eq!(agent.ask("since=5s")["carried_over"], none);
+    assert_eq!(agent.verdict("since=5s"), "clean");
+
+    for (key, open) in former.engine.flows().iter() {
+        agent.engine.carry_over(tcpwnd_core::Flow(*key), *open);
+    }
+    let answer = agent.ask("since=5s&port=9092");
+    assert_eq!(answer["verdict"], "damaged", "{answer}");
+    assert_eq!(
+        (&answer["damaged_open"], &answer["damaged_found"]),
+        (&2.into(), &0.into())
+    );
+    let carried = &answer["carried_over"];
+    assert_eq!(carried["open"], 2);
+    let listed = carried["connections"].as_array().unwrap();
+    let first = &listed[0];
+    assert_eq!(
+        (listed.len(), &first["verdict"]),
+        (2, &"mismatch".into()),
+        "{first}"
+    );
+    assert_eq!(first["cause"], "cookie_ignored_rcvbuf");
+    assert_eq!(first["flow"]["remote"]["port"], 1, "the oldest comes first");
+    assert!(first["established"].as_str() < listed[1]["established"].as_str());
+    assert_eq!(
+        agent.ask("since=5s&limit=1")["carried_over"]["connections"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    // When watching began is another matter.
+    assert_eq!(codes(&agent.ask("since=25s")), ["not_watching_yet"]);
 }

@@ -16,9 +16,10 @@ use super::connections::Connections;
 use super::exposition::{Family, Labels};
 use super::ports::PortLabels;
 use super::recent::Recent;
-use super::{clients, itself, listening};
+use super::{clients, former, itself, listening};
 use crate::host::process::Process;
 use crate::probes::{self, CountersSnapshot, ProbeStatus};
+use crate::state::Numbers;
 
 /// Everything that a scrape looks at, as of one moment.
 pub struct View<'a> {
@@ -38,6 +39,8 @@ pub struct View<'a> {
     pub probes: &'a [ProbeStatus],
     /// Findings that are kept for the findings page.
     pub recent: &'a Recent,
+    /// What is kept for the next agent; `None` without a state file.
+    pub state: Option<Numbers>,
     /// Lines that the log was spared.
     pub log_lines_held_back: u64,
     /// The HTTP connections.
@@ -86,6 +89,9 @@ pub fn families(view: &View<'_>) -> Vec<Family> {
         all.extend(clients::families(ports, view.books, view.flows));
     }
     all.extend(tracked(view));
+    if let Some(numbers) = &view.state {
+        all.extend(former::families(numbers, view.flows));
+    }
     if let Some(ports) = view.ports {
         all.extend(listening::families(ports, view.listeners));
     }

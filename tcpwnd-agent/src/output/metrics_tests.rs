@@ -16,6 +16,7 @@ use crate::output::exposition::{Format, encode};
 use crate::output::ports::PortLabels;
 use crate::output::recent::Recent;
 use crate::probes::{CountersSnapshot, Mechanism, ProbeStatus};
+use crate::state::Numbers;
 use crate::testing;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.txt");
@@ -66,6 +67,13 @@ fn scrape_of(
             status(Probe::CookieV6Check, None, None),
         ],
         recent: &Recent::new(1000),
+        state: Some(Numbers {
+            unchecked: 2,
+            complete: false,
+            saved: 1,
+            left_out: 1,
+            errors: 3,
+        }),
         log_lines_held_back: 0,
         connections: &Connections::default(),
         watching_since: 1_700_000_000.25,
@@ -168,7 +176,7 @@ fn every_series_of_a_known_port_begins_at_zero() {
             "{line} is not in\n{text}"
         );
     }
-    assert!(!text.contains("other"), "{text}");
+    assert!(!text.contains("\"other\""), "{text}");
 }
 
 #[test]

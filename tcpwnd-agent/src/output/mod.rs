@@ -6,6 +6,7 @@ mod clients;
 pub mod confirmation;
 pub mod connections;
 pub mod exposition;
+mod former;
 pub mod gate;
 pub mod held_back;
 pub mod http;
