@@ -57,6 +57,7 @@ fn everything() -> Value {
         "seccompProfile": {"type": "Localhost", "localhostProfile": "marked-profile.json"},
         "hostPID": true,
         "hostNetwork": true,
+        "stateHostPath": "/marked-state",
         "resources": {"limits": {"memory": "333Mi"}},
         "tolerations": [{"key": "marked-toleration", "operator": "Exists"}],
         "nodeSelector": {"marked-node": "yes"},

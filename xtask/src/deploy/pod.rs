@@ -22,8 +22,8 @@ fn is(value: &Value, path: &str, expected: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// It has these capabilities and this filter, processes and network of the host or not, and nothing else that it
-/// could do without.
+/// It has these capabilities and this filter, processes, network and a folder of the host or not, and
+/// nothing else that it could do without.
 ///
 /// # Errors
 ///
@@ -55,11 +55,14 @@ pub fn is_least_privileged(
         "/capabilities",
         &json!({"drop": ["ALL"], "add": capabilities}),
     )?;
-    let mounts = json!([
-        {"name": "btf", "mountPath": "/sys/kernel/btf", "readOnly": true},
-        {"name": "cgroup", "mountPath": "/host/sys/fs/cgroup", "readOnly": true},
-    ]);
-    is(&spec["containers"][0], "/volumeMounts", &mounts)
+    let mut mounts = vec![
+        json!({"name": "btf", "mountPath": "/sys/kernel/btf", "readOnly": true}),
+        json!({"name": "cgroup", "mountPath": "/host/sys/fs/cgroup", "readOnly": true}),
+    ];
+    if of_host {
+        mounts.push(json!({"name": "state", "mountPath": "/state"}));
+    }
+    is(&spec["containers"][0], "/volumeMounts", &json!(mounts))
 }
 
 /// Each capability has the reason for it on the line above.

@@ -40,6 +40,17 @@ pub fn with_drop_in() -> anyhow::Result<Answer> {
     check(true)
 }
 
+/// What the unit's agent has in its environment, as a system's service.
+fn environment(text: &str) -> impl Iterator<Item = (String, String)> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="));
+    lines.filter_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        Some((name.to_owned(), value.replace("%t", "/run")))
+    })
+}
+
 /// The agent takes what the unit tells it.
 pub fn command_line() -> anyhow::Result<Answer> {
     let text = fs::read_to_string(file("systemd").join(UNIT))?;
@@ -51,11 +62,23 @@ pub fn command_line() -> anyhow::Result<Answer> {
         Command::new(agent)
             .args(line.split(' '))
             .arg("--print-config")
-            .env_clear(),
+            .env_clear()
+            .envs(environment(&text)),
     )?;
     // So says the unit's first line.
     let listen = "TCPWND_LISTEN=127.0.0.1:10435\n";
     ensure!(printed.contains(listen), "it printed {printed:?}");
+    let folder = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RuntimeDirectory="));
+    let folder = folder.context("the unit has no folder for the state file")?;
+    let state = format!("TCPWND_STATE_FILE=/run/{folder}/state.json\n");
+    ensure!(printed.contains(&state), "it printed {printed:?}");
+    // Else it goes with the agent that is upgraded.
+    let stays = text
+        .lines()
+        .any(|line| line == "RuntimeDirectoryPreserve=yes");
+    ensure!(stays, "the state file does not outlive the agent");
     Ok(Answer::Held)
 }
 
