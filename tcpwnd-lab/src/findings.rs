@@ -3,12 +3,16 @@
 //! Constraint: written from the documented schema, not shared with the agent, so that a change of
 //! the outward contract shows up here as a failure.
 
+mod answer;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+
+pub use answer::{Answer, CarriedOver};
 
 /// One line.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,30 +31,6 @@ pub enum Line {
         /// One line.
         error: String,
     },
-}
-
-/// What `/api/v1/findings` of `tcpwnd run` answers.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Answer {
-    /// `clean`, `healed`, `damaged` or `inconclusive`.
-    pub verdict: String,
-    /// What keeps it from being conclusive.
-    pub reasons: Vec<Reason>,
-    /// When it was given.
-    pub now: String,
-    /// Handshakes with a verdict since the time that was asked about.
-    pub handshakes_judged: u64,
-    /// Damaged connections that are open.
-    pub damaged_open: u64,
-    /// What was found since then.
-    pub findings: Vec<Line>,
-}
-
-/// What keeps an answer from being conclusive.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Reason {
-    /// Its name.
-    pub code: String,
 }
 
 /// What an end of a connection is called.

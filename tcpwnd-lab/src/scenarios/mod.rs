@@ -41,6 +41,7 @@ mod provoked;
 mod rcvbuf_raised;
 mod reconnect;
 mod restart_gate;
+mod restarted_agent;
 mod ring_too_small;
 mod rmem_lowered;
 mod run;
@@ -337,6 +338,11 @@ pub const ALL: &[Scenario] = &[
         "restart_gate",
         "a rolling restart is held back while a restarted server has damaged connections",
         restart_gate::play,
+    ),
+    scenario(
+        "restarted_agent",
+        "an agent after another counts the damaged connections that are open still, and no other",
+        restarted_agent::play,
     ),
     scenario(
         "hostile_http",
