@@ -41,6 +41,9 @@ const DEMO: Part = Part {
     end: "<!-- end of demo -->",
 };
 
+/// Under which headings docs/detection.md has tables of causes.
+const OF_CAUSES: [&str; 2] = ["Causes", "Connections that this host opens"];
+
 /// Writes the matrix with its date and command between the markers of docs/kernels.md.
 ///
 /// # Errors
@@ -71,7 +74,7 @@ fn stamp() -> anyhow::Result<String> {
     ))
 }
 
-/// The causes that docs/detection.md has under "Causes", in its order.
+/// The causes that docs/detection.md has in its tables of causes, in its order.
 ///
 /// # Errors
 ///
@@ -84,15 +87,29 @@ pub fn causes() -> anyhow::Result<Vec<String>> {
     Ok(causes)
 }
 
-/// The first column of the tables under the heading, without those of other headings.
+/// The first column of the tables of causes, each cause once. `unknown` is the want of one.
 fn causes_in(text: &str) -> Vec<String> {
-    let lines = text.lines().skip_while(|line| *line != "## Causes").skip(1);
-    let lines = lines.take_while(|line| !line.starts_with("## "));
-    let first = |line: &str| {
-        let (cause, _) = line.strip_prefix("| `")?.split_once('`')?;
-        Some(cause.to_owned())
-    };
-    lines.filter_map(first).collect()
+    let mut causes: Vec<String> = Vec::new();
+    let (mut is_of_causes, mut is_table) = (false, false);
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            is_of_causes = OF_CAUSES.contains(&heading);
+        }
+        // A table's first line says what its first column is.
+        is_table = line.starts_with("| cause |") || is_table && line.starts_with('|');
+        let first = line
+            .strip_prefix("| `")
+            .and_then(|rest| rest.split_once('`'));
+        if let Some((cause, _)) = first
+            && is_of_causes
+            && is_table
+            && cause != "unknown"
+            && !causes.iter().any(|known| known == cause)
+        {
+            causes.push(cause.to_owned());
+        }
+    }
+    causes
 }
 
 /// Writes what a demo printed between the markers of the README.
@@ -141,15 +158,27 @@ mod tests {
     use super::{MATRIX, causes, causes_in};
 
     #[test]
-    fn causes_are_what_the_document_has_under_that_heading() {
-        let text = "| `a` | x |\n## Causes\n| cause | x |\n|---|---|\n| `b` | `c` |\n### Others\n\
-                    | `d` | x |\n## More\n| `e` | x |\n";
-        assert_eq!(causes_in(text), ["b", "d"]);
+    fn causes_are_what_the_document_has_under_those_headings() {
+        let text = "| cause |\n| `a` | x |\n## Causes\n| cause | x |\n|---|---|\n| `b` | `c` |\n\
+                    ### Others\n\n| cause | x |\n|---|---|\n| `d` | x |\n\n\
+                    ## Connections that this host opens\n\n| what | where |\n|---|---|\n\
+                    | `e` | x |\n\n| cause | x |\n|---|---|\n| `f` (lost) | x |\n\
+                    | `b` (lost) | x |\n| `unknown` (lost) | x |\n\n\
+                    ## More\n| cause | x |\n| `g` | x |\n";
+        assert_eq!(causes_in(text), ["b", "d", "f"]);
         // The document itself still has them so.
         let causes = causes().unwrap();
-        for cause in ["cookie_ignored_rcvbuf", "disabled_here"] {
+        for cause in [
+            "cookie_ignored_rcvbuf",
+            "synproxy_wscale",
+            "disabled_here",
+            "scaling_switched_off",
+            "peer_did_not_grant",
+        ] {
             assert!(causes.iter().any(|known| known == cause), "{causes:?}");
         }
+        // That is a setting, of another table there.
+        assert!(!causes.iter().any(|cause| cause == "tcp_window_scaling"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::bench::Bench;
 use super::open_now::free_address;
+use super::provoked::{Expected, Provocation};
 use super::stage::{PORT, unlocked};
 use crate::agent::Report;
 use crate::broker::Broker;
@@ -23,6 +24,8 @@ const BOTH: &[&str] = &["--role", "both", "--host", "10.9.0.0/16,fd09::/64"];
 const SCALING: &str = "net/ipv4/tcp_window_scaling";
 const TIMESTAMPS: &str = "net/ipv4/tcp_timestamps";
 const COOKIES: &str = "net/ipv4/tcp_syncookies";
+const NOT_GRANTED: &str = "peer_did_not_grant";
+const DISABLED: &str = "disabled_here";
 
 /// Connections of each family: IPv4, IPv6, and IPv4 from an AF_INET6 socket.
 const EACH: usize = 100;
@@ -32,7 +35,8 @@ const ALL: usize = 3 * EACH;
 pub fn play(bench: &Bench) -> Result<String> {
     let pair = Pair::new(PairOptions::default())?;
     let (report, visits) = visit(bench, &pair, CLIENT, EACH)?;
-    expect(&report, ALL, "ok", None)?;
+    report.expect_all(ALL, "ok", "normal", None)?;
+    clients_alone(&report, ALL)?;
     compare(&report, &visits)?;
     ensure!(report.closed.is_empty(), "the end of a sound one was told");
 
@@ -111,12 +115,17 @@ fn reports<'r>(report: &'r Report, role: &str) -> InOrder<&'r Handshake> {
     }))
 }
 
+/// Notes what was reported of `count` connections and checks it.
+fn provoked(bench: &Bench, what: &Provocation, count: usize, report: &Report) -> Result<()> {
+    bench.provoked_all(&what.by("normal"), count, report)?;
+    clients_alone(report, count)
+}
+
 /// Checks that exactly `count` clients' ends were reported, and no server's.
-fn expect(report: &Report, count: usize, verdict: &str, cause: Option<&str>) -> Result<()> {
+fn clients_alone(report: &Report, count: usize) -> Result<()> {
     for handshake in &report.handshakes {
         ensure!(handshake.role == "client", "a server's end: {handshake:?}");
     }
-    report.expect_all(count, verdict, "normal", cause)?;
     let roles = &report.summary.roles;
     ensure!(
         roles.get("client") == Some(&(count as u64)) && roles.get("server") == Some(&0),
@@ -189,7 +198,22 @@ fn not_granted(bench: &Bench, pair: &Pair) -> Result<()> {
     pair.server.set(SCALING, "0")?;
     let (report, visits) = visit(bench, pair, CLIENT, EACH)?;
     pair.server.set(SCALING, "1")?;
-    expect(&report, ALL, "scale_lost", Some("peer_did_not_grant"))?;
+    let done = "a connect to a server without window scaling";
+    provoked(
+        bench,
+        &Provocation::scale_lost(NOT_GRANTED, done),
+        ALL,
+        &report,
+    )?;
+    // Seen from the other end it is the server's own doing.
+    let what = "`tcp_window_scaling` is 0 at the server, not at this end";
+    let lost = Expected::ScaleLost(NOT_GRANTED);
+    provoked(
+        bench,
+        &Provocation::near_miss(DISABLED, what, lost),
+        ALL,
+        &report,
+    )?;
     compare(&report, &visits)?;
     for handshake in &report.handshakes {
         let synack = handshake.evidence.synack.context("no SYN+ACK")?;
@@ -263,7 +287,13 @@ fn cookies_without_timestamps(bench: &Bench, pair: &Pair) -> Result<()> {
     pair.client.set(TIMESTAMPS, "0")?;
     let (report, visits) = visit(bench, pair, CLIENT, EACH)?;
     pair.client.set(TIMESTAMPS, "1")?;
-    expect(&report, ALL, "scale_lost", Some("peer_did_not_grant"))?;
+    let done = "a connect without timestamps to a server that answers with cookies";
+    provoked(
+        bench,
+        &Provocation::scale_lost(NOT_GRANTED, done),
+        ALL,
+        &report,
+    )?;
     compare(&report, &visits)?;
     for handshake in &report.handshakes {
         let synack = handshake.evidence.synack.context("no SYN+ACK")?;
@@ -275,7 +305,9 @@ fn cookies_without_timestamps(bench: &Bench, pair: &Pair) -> Result<()> {
     // With timestamps the same cookies are as good as any other SYN+ACK.
     let (report, visits) = visit(bench, pair, CLIENT, 10)?;
     pair.server.set(COOKIES, "1")?;
-    expect(&report, 30, "ok", None)?;
+    let what = "a connect with timestamps to a server that answers with cookies";
+    let near = Provocation::near_miss(NOT_GRANTED, what, Expected::Ok);
+    provoked(bench, &near, 30, &report)?;
     compare(&report, &visits)
 }
 
@@ -288,8 +320,20 @@ fn disabled_here(bench: &Bench, pair: &Pair) -> Result<()> {
     let (neither, _) = visit(bench, pair, CLIENT, 10)?;
     pair.client.set(SCALING, "1")?;
     pair.server.set(SCALING, "1")?;
-    expect(&report, ALL, "scale_lost", Some("disabled_here"))?;
-    expect(&neither, 30, "scale_lost", Some("disabled_here"))?;
+    let done = "a connect while `tcp_window_scaling` is 0";
+    provoked(
+        bench,
+        &Provocation::scale_lost(DISABLED, done),
+        ALL,
+        &report,
+    )?;
+    let done = "a connect while it is 0 at the server as well";
+    provoked(
+        bench,
+        &Provocation::scale_lost(DISABLED, done),
+        30,
+        &neither,
+    )?;
     compare(&report, &visits)?;
     for handshake in &report.handshakes {
         ensure!(

@@ -9,8 +9,10 @@ use anyhow::{Context, Result, ensure};
 
 use super::bench::Bench;
 use super::odd::simultaneous;
+use super::provoked::{Expected, Provocation, UNKNOWN};
 use super::stage::{Stage, unlocked};
 use crate::agent::Report;
+use crate::findings::Handshake;
 use crate::net::Pair;
 use crate::packet::{Options, Segment, flag};
 use crate::socket::{self, TcpInfo};
@@ -23,15 +25,27 @@ const PORT: u16 = 9095;
 const FROM: u16 = 45_000;
 /// What the servers grant.
 const GRANTED: u8 = 9;
+/// Connections that are judged.
+const JUDGED: usize = 10;
 const SCALING: &str = "net/ipv4/tcp_window_scaling";
+const NOT_GRANTED: &str = "peer_did_not_grant";
+const SWITCHED_OFF: &str = "scaling_switched_off";
+
+/// A socket that connects, and its SYN.
+type Begun = (OwnedFd, Segment);
 
 pub fn play(bench: &Bench) -> Result<String> {
     let stage = Stage::new(&unlocked(), &[("net/ipv4/tcp_fastopen", "1")])?;
+    let begun_before = begin_unscaled(&stage, 8)?;
     let mut agent = bench.launch.trace_filtered(&["--role", "client"])?;
     let kept = [
         sound(&stage)?,
-        bare(&stage)?,
-        switched_off(&stage)?,
+        answered_bare(&stage, begun_before)?,
+        answered_bare(&stage, begin_unscaled(&stage, 9)?)?,
+        answered_bare(&stage, begin(&stage, 1)?)?,
+        switched_off(&stage, 2, everything)?,
+        switched_off(&stage, 10, bare)?,
+        switched_off_and_on(&stage)?,
         restored(&stage)?,
         to_itself(&stage)?,
     ];
@@ -43,24 +57,25 @@ pub fn play(bench: &Bench) -> Result<String> {
         fast_open(&stage, b"GIF-FOR4", 4)?,
         fast_open(&stage, b"GIF-FOR4", 0)?,
     ];
-    agent.wait_handshakes(6)?;
+    agent.wait_handshakes(JUDGED)?;
     let report = agent.finish()?;
     drop(kept);
     ensure!(
-        report.handshakes.len() == 6,
-        "not six handshakes: {:?}",
+        report.handshakes.len() == JUDGED,
+        "not {JUDGED} handshakes: {:?}",
         report.handshakes
     );
-    judged(&report)?;
+    judged(bench, &report)?;
+    without_shift(bench, &report)?;
     let paths = ["normal", "fast_open", "normal"];
     for (from, path) in fast.into_iter().zip(paths) {
         report.opened_from(from)?.expect("ok", path, None)?;
     }
     counted(&report)?;
-    Ok("4 ok, 1 scale_lost, 1 mismatch, nothing of the others".to_owned())
+    Ok("5 ok, 4 scale_lost, 1 mismatch, nothing of the others".to_owned())
 }
 
-fn judged(report: &Report) -> Result<()> {
+fn judged(bench: &Bench, report: &Report) -> Result<()> {
     let ok = report.opened_from(local(0))?;
     ok.expect("ok", "normal", None)?;
     let send = ok.send.as_ref().context("nothing about sending")?;
@@ -69,11 +84,13 @@ fn judged(report: &Report) -> Result<()> {
         "not what the server granted: {ok:?}"
     );
     let lost = report.opened_from(local(1))?;
-    lost.expect("scale_lost", "normal", Some("peer_did_not_grant"))?;
+    let done = "a connect, answered with an MSS and nothing else";
+    provoked(bench, &Provocation::scale_lost(NOT_GRANTED, done), lost)?;
     let synack = lost.evidence.synack.context("no SYN+ACK")?;
     ensure!(synack.bare == Some(true), "not bare: {lost:?}");
     let off = report.opened_from(local(2))?;
-    off.expect("mismatch", "normal", Some("scaling_switched_off"))?;
+    let done = "`tcp_window_scaling` set to 0 between SYN and SYN+ACK of a connect";
+    provoked(bench, &Provocation::mismatch(SWITCHED_OFF, done), off)?;
     let (receive, send) = (off.receive.as_ref(), off.send.as_ref());
     let damage = receive.map(|at| at.damage.as_str());
     let damage = (damage, send.map(|at| at.damage.as_str()));
@@ -81,14 +98,37 @@ fn judged(report: &Report) -> Result<()> {
         damage == (Some("overrun"), Some("too_small")),
         "another damage: {off:?}"
     );
-    Ok(())
+    let near = "`tcp_window_scaling` set to 0 before a SYN+ACK that grants no scale anyway";
+    let lost = Expected::ScaleLost("disabled_here");
+    let near = Provocation::near_miss(SWITCHED_OFF, near, lost);
+    provoked(bench, &near, report.opened_from(local(10))?)?;
+    let near = "`tcp_window_scaling` set to 0 between SYN and SYN+ACK of a connect, and back to 1";
+    let near = Provocation::near_miss(SWITCHED_OFF, near, Expected::Ok);
+    provoked(bench, &near, report.opened_from(local(11))?)
+}
+
+/// A shift count of 0 in the socket is what one that offers nothing has, too.
+fn without_shift(bench: &Bench, report: &Report) -> Result<()> {
+    let done = "a connect that offers a shift count of 0, which is not granted";
+    let what = Provocation::scale_lost(NOT_GRANTED, done);
+    provoked(bench, &what, report.opened_from(local(9))?)?;
+    let done = "the same, tracing begins after the SYN";
+    let what = Provocation::scale_lost(NOT_GRANTED, done).here(
+        Expected::ScaleLost(UNKNOWN),
+        "nobody saw whether `tcp_window_scaling` was on when the SYN was built",
+    );
+    provoked(bench, &what, report.opened_from(local(8))?)
+}
+
+fn provoked(bench: &Bench, what: &Provocation, reported: &Handshake) -> Result<()> {
+    bench.provoked(&what.by("normal"), reported)
 }
 
 /// What is no handshake was counted, each as what it was.
 fn counted(report: &Report) -> Result<()> {
     let count = |name: &str| report.summary.counters.get(name).copied();
     for (name, expected) in [
-        ("connected", 6),
+        ("connected", JUDGED as u64),
         ("connects_failed", 2),
         ("simultaneous_opens", 2),
         ("restored", 1),
@@ -115,14 +155,26 @@ fn server(case: u16) -> SocketAddr {
 }
 
 /// Begins to connect, and returns the socket and its SYN.
-fn begin(stage: &Stage, case: u16) -> Result<(OwnedFd, Segment)> {
+fn begin(stage: &Stage, case: u16) -> Result<Begun> {
+    begin_offering(stage, case, |scale| scale > 0)
+}
+
+/// The same over a route with so small a window that the SYN offers a shift count of 0.
+fn begin_unscaled(stage: &Stage, case: u16) -> Result<Begun> {
+    stage.route("window 30000")?;
+    let begun = begin_offering(stage, case, |scale| scale == 0)?;
+    stage.route("")?;
+    Ok(begun)
+}
+
+fn begin_offering(stage: &Stage, case: u16, expected: fn(u8) -> bool) -> Result<Begun> {
     let socket = stage
         .server
         .enter(|| socket::connect_from(FROM + case, server(case)))?;
     let syn = syn_to(stage, server(case))?;
     ensure!(
-        syn.options.window_scale.is_some_and(|scale| scale > 0),
-        "the SYN has no scale: {syn:?}"
+        syn.options.window_scale.is_some_and(expected),
+        "another scale is in the SYN: {syn:?}"
     );
     Ok((socket, syn))
 }
@@ -131,6 +183,14 @@ fn syn_to(stage: &Stage, to: SocketAddr) -> Result<Segment> {
     stage.tun.wait(PATIENCE, "a SYN", |segment| {
         segment.destination == to && segment.has(flag::SYN)
     })
+}
+
+/// An MSS and nothing else.
+fn bare(_syn: &Segment) -> Options {
+    Options {
+        mss: Some(1460),
+        ..Options::default()
+    }
 }
 
 /// What a server grants that has everything, to this SYN.
@@ -179,28 +239,31 @@ fn sound(stage: &Stage) -> Result<OwnedFd> {
     established(stage, socket, &syn)
 }
 
-/// The SYN+ACK has an MSS and nothing else.
-fn bare(stage: &Stage) -> Result<OwnedFd> {
-    let (socket, syn) = begin(stage, 1)?;
-    let mss = Options {
-        mss: Some(1460),
-        ..Options::default()
-    };
-    answer(stage, &syn, flag::SYN | flag::ACK, mss, 0)?;
+fn answered_bare(stage: &Stage, (socket, syn): Begun) -> Result<OwnedFd> {
+    answer(stage, &syn, flag::SYN | flag::ACK, bare(&syn), 0)?;
     established(stage, socket, &syn)
 }
 
-/// Window scaling is switched off after the SYN: the SYN+ACK grants it, and the kernel does not see
+/// Window scaling is switched off after the SYN: if the SYN+ACK grants it, the kernel does not see
 /// that.
-fn switched_off(stage: &Stage) -> Result<OwnedFd> {
-    let (socket, syn) = begin(stage, 2)?;
+fn switched_off(stage: &Stage, case: u16, options: fn(&Segment) -> Options) -> Result<OwnedFd> {
+    let (socket, syn) = begin(stage, case)?;
     stage.server.set(SCALING, "0")?;
-    answer(stage, &syn, flag::SYN | flag::ACK, everything(&syn), 0)?;
+    answer(stage, &syn, flag::SYN | flag::ACK, options(&syn), 0)?;
     let socket = established(stage, socket, &syn)?;
     stage.server.set(SCALING, "1")?;
     let info = TcpInfo::of(&socket)?;
     ensure!(!info.scaling, "the socket scales: {info:?}");
     Ok(socket)
+}
+
+/// It is on again by the time the SYN+ACK comes.
+fn switched_off_and_on(stage: &Stage) -> Result<OwnedFd> {
+    let (socket, syn) = begin(stage, 11)?;
+    stage.server.set(SCALING, "0")?;
+    stage.server.set(SCALING, "1")?;
+    answer(stage, &syn, flag::SYN | flag::ACK, everything(&syn), 0)?;
+    established(stage, socket, &syn)
 }
 
 /// Restored as after a checkpoint: established without a packet.
