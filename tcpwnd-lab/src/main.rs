@@ -30,6 +30,7 @@ mod prometheus;
 mod restart_script;
 mod scenarios;
 mod socket;
+mod stand_in;
 mod trace_probe;
 mod tun;
 mod unit_tests;

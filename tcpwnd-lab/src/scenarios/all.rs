@@ -21,7 +21,7 @@ pub const ALL: &[Scenario] = &[
     ),
     scenario(
         "check_goldens",
-        "check without BTF, and with perf_event_paranoid=3: its words, none other",
+        "check on seven hosts, good, at risk and with little to see: its words, none other",
         check_goldens::play,
     ),
     scenario(

@@ -1,39 +1,50 @@
-//! `check` where it is refused something: on a kernel without type information, and where
-//! `kernel.perf_event_paranoid` is 3. What it prints is compared with goldens, word for word.
+//! What `check` prints on hosts of all kinds, compared with goldens, word for word: on a good host,
+//! beside a Kafka broker with its defaults, without SYN cookies, without root; and where it is
+//! refused something: on a kernel without type information, and where
+//! `kernel.perf_event_paranoid` is 3.
 //!
 //! `cargo xtask vm exec --kernel K -- tcpwnd-lab check-golden CASE` prints a golden anew.
 //!
 //! Constraint: what differs from machine to machine is set to one value before, in this process'
 //! own namespaces, and netfilter's SYN proxy, which is probed where it is, is loaded; only the
-//! kernel's release and its landlock are replaced afterwards, and the one setting that newer kernels
-//! do not heed. It runs before anything that could make the machine's own namespace count something.
+//! kernel's release and its landlock and the broker's number are replaced afterwards, and the one
+//! setting that newer kernels do not heed. It runs before anything that could make the machine's own
+//! namespace count something.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::bench::Bench;
+use super::stage::unlocked;
 use crate::agent::{Caps, Launch, Mechanism};
 use crate::confined::landlock_version;
 use crate::mounts::with_mounts;
 use crate::net::{Changed, run};
+use crate::socket::ListenOptions;
+use crate::stand_in::KafkaStandIn;
 
 /// What stands for the kernel's release in a golden, and for what `check` says of landlock.
 const RELEASE: &str = "RELEASE";
 const LANDLOCK: &str = "LANDLOCK";
 
+/// What stands for the broker's number.
+const PID: &str = "PID";
+
 /// A setting that newer kernels do not heed, in the goldens and on older kernels.
 const NOT_HEEDED: &str = "\"tcp_adv_win_scale\": null";
 const HEEDED: &str = "\"tcp_adv_win_scale\": 1";
 
+const COOKIES: &str = "net/ipv4/tcp_syncookies";
 const PARANOID: &str = "kernel/perf_event_paranoid";
 
 /// Where the kernel shows its own types.
 const BTF: &str = "/sys/kernel/btf";
 
-/// The settings that `check` assesses, each with a value that is in order.
-const SETTINGS: [(&str, &str); 8] = [
-    ("net/ipv4/tcp_syncookies", "1"),
+/// The settings that `check` assesses, each with a value that is in order, and those on which
+/// depends what it is refused.
+const SETTINGS: [(&str, &str); 10] = [
+    (COOKIES, "1"),
     ("net/ipv4/tcp_timestamps", "1"),
     ("net/ipv4/tcp_window_scaling", "1"),
     ("net/core/somaxconn", "4096"),
@@ -41,17 +52,59 @@ const SETTINGS: [(&str, &str); 8] = [
     ("net/ipv4/tcp_rmem", "4096 131072 6291456"),
     ("net/ipv4/tcp_adv_win_scale", "1"),
     ("net/core/rmem_max", "212992"),
+    (PARANOID, "2"),
+    ("kernel/unprivileged_bpf_disabled", "2"),
 ];
 
 /// Where `check` runs, and how it ends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
+    /// A good host: a broker with a long queue and without SO_RCVBUF.
+    GoodHost,
+    /// A broker with Kafka's defaults.
+    KafkaDefaults,
+    /// The same while tcp_syncookies is 0.
+    SyncookiesOff,
+    /// A broker with Kafka's defaults, seen by a user without privileges.
+    WithoutRoot,
     /// A kernel that shows no BTF.
     WithoutBtf,
     /// kprobes, with the service's capabilities, while kernel.perf_event_paranoid is 3.
     Paranoid,
     /// The way out of it that `check` names: fentry.
     ParanoidFentry,
+}
+
+/// What is so in a case.
+struct Setting {
+    launch: Launch,
+    broker: Option<ListenOptions>,
+    changed: Option<(&'static str, &'static str)>,
+}
+
+impl Case {
+    fn setting(self) -> Setting {
+        let defaults = Some(ListenOptions::default());
+        let sound = Some(ListenOptions {
+            backlog: 4_096,
+            ..unlocked()
+        });
+        let paranoid = Some((PARANOID, "3"));
+        let (caps, mechanism, broker, changed) = match self {
+            Self::GoodHost => (Caps::All, Mechanism::Auto, sound, None),
+            Self::KafkaDefaults => (Caps::All, Mechanism::Auto, defaults, None),
+            Self::SyncookiesOff => (Caps::All, Mechanism::Auto, defaults, Some((COOKIES, "0"))),
+            Self::WithoutRoot => (Caps::None, Mechanism::Auto, defaults, None),
+            Self::WithoutBtf => (Caps::All, Mechanism::Auto, None, None),
+            Self::Paranoid => (Caps::Service, Mechanism::Kprobe, None, paranoid),
+            Self::ParanoidFentry => (Caps::Service, Mechanism::Fentry, None, paranoid),
+        };
+        Setting {
+            launch: Launch { mechanism, caps },
+            broker,
+            changed,
+        }
+    }
 }
 
 /// A case, its exit code, and its goldens: the text and the JSON.
@@ -73,7 +126,11 @@ macro_rules! golden {
     };
 }
 
-const GOLDENS: [Golden; 3] = [
+const GOLDENS: [Golden; 7] = [
+    golden!(GoodHost, 0, "good_host"),
+    golden!(KafkaDefaults, 0, "kafka_defaults"),
+    golden!(SyncookiesOff, 0, "syncookies_off"),
+    golden!(WithoutRoot, 2, "without_root"),
     golden!(WithoutBtf, 2, "without_btf"),
     golden!(Paranoid, 2, "perf_event_paranoid_3"),
     golden!(ParanoidFentry, 0, "perf_event_paranoid_3_fentry"),
@@ -99,7 +156,10 @@ pub fn play(bench: &Bench) -> Result<String> {
             );
         }
     }
-    Ok("3 cases, text and JSON, word for word".to_owned())
+    Ok(format!(
+        "{} cases, text and JSON, word for word",
+        GOLDENS.len()
+    ))
 }
 
 /// Runs `check`, and returns what it printed with what is of this kernel alone replaced, and its
@@ -114,34 +174,47 @@ pub fn check(case: Case, json: bool) -> Result<(String, Option<i32>)> {
         .map(|(name, value)| Changed::new(name, value))
         .collect();
     let _settings = settings?;
-    match case {
-        Case::WithoutBtf => {
-            let empty = tempfile::tempdir().context("failed to make a directory")?;
-            with_mounts(&[(empty.path(), Path::new(BTF))], || {
-                check_with(Caps::All, Mechanism::Auto, json)
-            })
-        }
-        Case::Paranoid => {
-            let _level = Changed::new(PARANOID, "3")?;
-            check_with(Caps::Service, Mechanism::Kprobe, json)
-        }
-        Case::ParanoidFentry => {
-            let _level = Changed::new(PARANOID, "3")?;
-            check_with(Caps::Service, Mechanism::Fentry, json)
-        }
-    }
+    let setting = case.setting();
+    let changed = setting.changed;
+    // Put back before the one that it was changed from.
+    let _changed = changed
+        .map(|(name, value)| Changed::new(name, value))
+        .transpose()?;
+    let broker = setting.broker.as_ref().map(KafkaStandIn::start);
+    let broker = broker.transpose()?;
+    let (said, code) = if case == Case::WithoutBtf {
+        let empty = tempfile::tempdir().context("failed to make a directory")?;
+        with_mounts(&[(empty.path(), Path::new(BTF))], || {
+            check_with(&setting.launch, json)
+        })?
+    } else {
+        check_with(&setting.launch, json)?
+    };
+    Ok((without_pid(&said, broker.as_ref(), json), code))
 }
 
-fn check_with(caps: Caps, mechanism: Mechanism, json: bool) -> Result<(String, Option<i32>)> {
-    let launch = Launch { mechanism, caps };
+fn check_with(launch: &Launch, json: bool) -> Result<(String, Option<i32>)> {
     let format = if json { "json" } else { "text" };
-    let arguments = ["check", "--format", format, "--mechanism", mechanism.name()];
+    let mechanism = launch.mechanism.name();
+    let arguments = ["check", "--format", format, "--mechanism", mechanism];
     let done = launch.command(&arguments).output();
     let done = done.context("failed to start tcpwnd")?;
     let said = String::from_utf8(done.stdout).context("check printed no text")?;
     let said = if json { lines_of(&said)? } else { said };
     let said = said.replace(&release()?, RELEASE);
     Ok((said.replace(&landlock()?, LANDLOCK), done.status.code()))
+}
+
+/// Puts a word in the place of the broker's number.
+fn without_pid(said: &str, broker: Option<&KafkaStandIn>, json: bool) -> String {
+    let Some(pid) = broker.map(KafkaStandIn::pid) else {
+        return said.to_owned();
+    };
+    if json {
+        said.replace(&format!("\"pid\": {pid},"), &format!("\"pid\": \"{PID}\","))
+    } else {
+        said.replace(&format!("pid {pid})"), &format!("pid {PID})"))
+    }
 }
 
 /// An object over many lines, its fields by name.
