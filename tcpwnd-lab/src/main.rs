@@ -34,6 +34,7 @@ mod stand_in;
 mod trace_probe;
 mod tun;
 mod unit_tests;
+mod usage;
 mod wait;
 mod witness;
 

@@ -293,6 +293,11 @@ pub const ALL: &[Scenario] = &[
         scan::play,
     ),
     scenario(
+        "scan_18000",
+        "18,000 sockets: a scan costs about what ss takes to list them",
+        scan::cost,
+    ),
+    scenario(
         "at_risk",
         "check calls a broker with Kafka's defaults at risk, and a sound one not",
         at_risk::play,

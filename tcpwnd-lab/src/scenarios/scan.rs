@@ -1,9 +1,12 @@
 //! 2,000 sound connections and 40 damaged ones whose handshakes nobody saw: all 40 are among the
 //! suspects, watching settles them, and no sound one is taken for damaged, however much it looks so.
 
+mod cost;
 mod crowd;
 mod report;
 mod traffic;
+
+pub use cost::play as cost;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

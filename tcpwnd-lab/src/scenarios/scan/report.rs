@@ -56,6 +56,8 @@ struct Settled {
 pub struct Totals {
     /// Connections of listeners.
     pub connections: u64,
+    /// Connections of which nothing can be said.
+    pub others: u64,
     /// How many are suspect.
     pub suspects: usize,
     /// What was not seen.
