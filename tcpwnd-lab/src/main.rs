@@ -7,6 +7,7 @@ mod alert;
 mod ao;
 mod bpf;
 mod bpf_calls;
+mod bpf_program;
 mod bpf_request;
 mod broker;
 mod cgroup;
@@ -37,6 +38,7 @@ mod unit_tests;
 mod usage;
 mod wait;
 mod witness;
+mod xdp_cookie;
 
 use std::process::ExitCode;
 

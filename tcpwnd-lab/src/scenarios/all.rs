@@ -9,7 +9,7 @@ use super::{
     reconnect, restart_gate, restarted_agent, ring_too_small, rmem_lowered, same_tuple,
     same_tuple_device, scale_lost, scan, segments, service_manager, signed_md5, smoke,
     started_late, steady_state, synproxy, timestamps_stripped, transmit_path, two_agents,
-    two_synacks, who, without_cookies,
+    two_synacks, who, without_cookies, xdp_cookie,
 };
 
 /// Every scenario, in the order in which they run.
@@ -143,6 +143,12 @@ pub const ALL: &[Scenario] = &[
         "bpf_cookie",
         "a BPF program answers and makes the request: unverified, and said why",
         bpf_cookie::play,
+    )
+    .of_causes(),
+    scenario(
+        "xdp_cookie",
+        "an XDP program answers with the stack's cookies: unverified",
+        xdp_cookie::play,
     )
     .of_causes(),
     scenario(

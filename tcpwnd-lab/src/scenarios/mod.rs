@@ -66,6 +66,7 @@ mod two_agents;
 mod two_synacks;
 mod who;
 mod without_cookies;
+mod xdp_cookie;
 
 pub use all::ALL;
 pub use bench::{Bench, Unsupported};
