@@ -204,6 +204,11 @@ pub mod handshake_flags {
     /// A BPF program made the request (`bpf_sk_assign_tcp_reqsk`): of the SYN+ACK only the
     /// sequence number is known, from its ACK.
     pub const BPF_REQUEST: u32 = 16;
+    /// The stack took a SYN cookie in, of which it knows no SYN+ACK, at a listener for which it has sent
+    /// none: somebody else made it. Of the SYN+ACK only the sequence number is known, from its ACK.
+    pub const FOREIGN_COOKIE: u32 = 32;
+    /// Marks: nothing else is known of the handshake.
+    pub const MARKS: u32 = BPF_REQUEST | FOREIGN_COOKIE;
 }
 
 /// A handshake that is under way.

@@ -10,7 +10,7 @@ use aya_ebpf::maps::PerCpuArray;
 use tcpwnd_common::Handshake;
 
 #[map]
-static NEW_HANDSHAKE: PerCpuArray<Handshake> = PerCpuArray::with_max_entries(3, 0);
+static NEW_HANDSHAKE: PerCpuArray<Handshake> = PerCpuArray::with_max_entries(4, 0);
 
 /// Who builds a handshake.
 pub enum Builder {
@@ -20,6 +20,8 @@ pub enum Builder {
     SetState = 1,
     /// The probe on tcp_get_cookie_sock, for requests of BPF programs.
     GetCookieSock = 2,
+    /// The probes on cookie_v4_check and cookie_v6_check, for cookies that the stack did not send.
+    CookieCheck = 3,
 }
 
 /// A zeroed handshake to fill and insert.

@@ -3,7 +3,8 @@
 use crate::detect::window_scale::{self, Paired, RmemMaxHistory};
 use serde::Serialize;
 use tcpwnd_common::{
-    Child, HandshakeRecord, Inputs, ProxySynAck, SynAck, TcpOptions, child_flags, synack_flags,
+    Child, HandshakeRecord, Inputs, ProxySynAck, SynAck, TcpOptions, child_flags, handshake_flags,
+    synack_flags,
 };
 
 /// Everything that was read of a handshake.
@@ -196,7 +197,7 @@ impl AcceptedEvidence {
                 inputs: paired.inputs.and_then(then),
                 ..base
             },
-            None if record.record_found != 0 => Self {
+            None if is_handshake(record) => Self {
                 synack: Some(synack(&handshake.first, handshake.synacks)),
                 syn: syn(&handshake.syn, handshake.syn_ack),
                 inputs: then(&handshake.inputs),
@@ -205,6 +206,11 @@ impl AcceptedEvidence {
             None => base,
         }
     }
+}
+
+/// Whether a handshake was recorded, be it another one's, and not just marked.
+fn is_handshake(record: &HandshakeRecord) -> bool {
+    record.record_found != 0 && record.handshake.flags & handshake_flags::MARKS == 0
 }
 
 fn synack(synack: &SynAck, count: u32) -> SynAckEvidence {

@@ -10,7 +10,7 @@ use super::states;
 use crate::counters::{add, count, run};
 use crate::maps::HANDSHAKES;
 use crate::read::Object;
-use crate::scratch::cookie_call;
+use crate::scratch::{Builder, cookie_call, handshake};
 use crate::{flow, inputs, listeners};
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
@@ -96,11 +96,13 @@ fn returned(probe: Probe, sk: Option<u64>, result: Object) {
     if call.hash == HASH_NOT_ASKED && !made_child {
         return;
     }
+    let mut foreign = false;
     if let Some(slot) = listeners::slot_of(listener) {
         count_cookie(slot, call.hash, made_child);
+        foreign = slot.cookies_sent == 0;
     }
     if made_child {
-        accepted(listener, result);
+        accepted(listener, result, foreign);
     }
 }
 
@@ -125,21 +127,25 @@ fn count_cookie(slot: &mut ListenerSlot, hash: u32, made_child: bool) {
     }
 }
 
-/// Notes the inputs as of now with the handshake of the child that was made.
+/// Notes the inputs as of now with the handshake of the child that was made. `foreign`: the listener's
+/// own stack has sent no cookie.
 #[inline(always)]
-fn accepted(listener: Object, child: Object) {
+fn accepted(listener: Object, child: Object, foreign: bool) {
     let mut key = FlowKey::ZERO;
     if flow::of_socket(child, &mut key).is_err() || !flow::wanted(&key) {
         return;
     }
+    let Ok(snd_una) = child.get::<u32>(Field::SndUna) else {
+        return;
+    };
     let Some(known) = HANDSHAKES.get_ptr_mut(key) else {
+        if foreign {
+            mark(&key, snd_una);
+        }
         return;
     };
     // SAFETY: see make_synack::record.
     let known = unsafe { &mut *known };
-    let Ok(snd_una) = child.get::<u32>(Field::SndUna) else {
-        return;
-    };
     if snd_una != known.first.isn.wrapping_add(1) {
         return;
     }
@@ -151,4 +157,19 @@ fn accepted(listener: Object, child: Object) {
     // net/ipv4/tcp_input.c).
     known.cookie_window_clamp = child.get(Field::WindowClamp).unwrap_or(0);
     known.flags |= handshake_flags::COOKIE_ACCEPTED;
+}
+
+/// Marks the flow of a cookie that the stack did not send. Without the mark the verdict says that
+/// there is no record, as it does where that was pushed out.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack, which has 512 bytes"
+)]
+#[inline(always)]
+fn mark(key: &FlowKey, snd_una: u32) {
+    if let Some(new) = handshake(Builder::CookieCheck) {
+        new.first.isn = snd_una.wrapping_sub(1);
+        new.flags = handshake_flags::FOREIGN_COOKIE;
+        let _ = HANDSHAKES.insert(key, &*new, 0);
+    }
 }

@@ -231,13 +231,14 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
             // be a child that another one of the same request has replaced, which still needs
             // the record.
             let _ = HANDSHAKES.remove(key);
-            if record.handshake.flags & handshake_flags::BPF_REQUEST != 0 {
+            let marked = record.handshake.flags & handshake_flags::MARKS != 0;
+            if marked {
                 count(Counter::NoRecord);
             }
             if proxied {
                 let _ = PROXIED.remove(proxy_key(key));
             }
-            if child::suspect(record) {
+            if !marked && child::suspect(record) {
                 record.child.flags |= child::track(sk, key, now, record);
             }
         }

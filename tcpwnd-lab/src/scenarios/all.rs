@@ -147,7 +147,7 @@ pub const ALL: &[Scenario] = &[
     .of_causes(),
     scenario(
         "xdp_cookie",
-        "an XDP program answers with the stack's cookies: unverified",
+        "an XDP program answers with the stack's cookies: unverified, and said why",
         xdp_cookie::play,
     )
     .of_causes(),

@@ -145,7 +145,8 @@ labels! {
         TwoSynacks = "two_synacks",
         /// A SYN proxy answered the peer, and what it announced was not seen.
         Synproxy = "synproxy",
-        /// A BPF program answered the peer, and made the request that the connection comes of.
+        /// A BPF program answered the peer: it made the request that the connection comes of, or a SYN
+        /// cookie that the stack took for its own.
         BpfCookie = "bpf_cookie",
         /// A value could not be read, or two readings of it contradict each other.
         Unreadable = "unreadable",

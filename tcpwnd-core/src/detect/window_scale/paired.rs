@@ -48,7 +48,7 @@ impl<'a> Paired<'a> {
     /// Takes from a record what belongs to its connection; `None` when nothing does.
     pub(crate) fn of(record: &'a HandshakeRecord) -> Option<Self> {
         let handshake = &record.handshake;
-        const OTHERS: u32 = handshake_flags::SIMULTANEOUS | handshake_flags::BPF_REQUEST;
+        const OTHERS: u32 = handshake_flags::SIMULTANEOUS | handshake_flags::MARKS;
         if record.record_found == 0 || handshake.flags & OTHERS != 0 {
             return None;
         }
@@ -109,10 +109,20 @@ impl<'a> Paired<'a> {
     }
 }
 
-/// Whether a BPF program answered the peer of this very connection.
+/// Whether a BPF program made the request that this very connection comes of.
 pub(super) fn is_of_bpf_request(record: &HandshakeRecord) -> bool {
+    is_marked(record, handshake_flags::BPF_REQUEST)
+}
+
+/// Whether this very connection was made by a SYN cookie that the stack has not sent while it was
+/// watched.
+pub(super) fn is_of_foreign_cookie(record: &HandshakeRecord) -> bool {
+    is_marked(record, handshake_flags::FOREIGN_COOKIE)
+}
+
+fn is_marked(record: &HandshakeRecord, flag: u32) -> bool {
     record.record_found != 0
-        && record.handshake.flags & handshake_flags::BPF_REQUEST != 0
+        && record.handshake.flags & flag != 0
         && answers(record, &record.handshake.first)
 }
 

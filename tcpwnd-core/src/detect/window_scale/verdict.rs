@@ -1,7 +1,7 @@
 //! The rules: from a record to a verdict.
 
 use super::evidence::{self, Offer, Told, Used};
-use super::paired::{Answer, Paired, is_of_bpf_request};
+use super::paired::{Answer, Paired, is_of_bpf_request, is_of_foreign_cookie};
 use super::{
     ChangedInput, Context, Impact, Path, UnverifiedCause, Verdict, cause, impact, proxied,
     recomputed,
@@ -116,15 +116,7 @@ fn established<'a>(
         return Err(UnverifiedCause::NotEstablished);
     }
     let Some(paired) = paired else {
-        return Err(if is_of_bpf_request(record) {
-            UnverifiedCause::BpfCookie
-        } else if has_synack(record) {
-            UnverifiedCause::StaleRecord
-        } else if began_before(&record.child, record.header.ktime_ns, context) {
-            UnverifiedCause::BeforeStart
-        } else {
-            UnverifiedCause::NoRecord
-        });
+        return Err(without_synack(record, context));
     };
     let used = evidence::used(&record.child).ok_or(UnverifiedCause::Unreadable)?;
     let told = match &paired.proxied {
@@ -141,6 +133,22 @@ fn established<'a>(
         Doubt::Earlier | Doubt::Undecided => UnverifiedCause::TwoSynacks,
     })?;
     Ok((paired, told, used))
+}
+
+/// Why no SYN+ACK of this connection is known.
+fn without_synack(record: &HandshakeRecord, context: &Context) -> UnverifiedCause {
+    let foreign = is_of_foreign_cookie(record);
+    if is_of_bpf_request(record) {
+        UnverifiedCause::BpfCookie
+    } else if has_synack(record) && !foreign {
+        UnverifiedCause::StaleRecord
+    } else if began_before(&record.child, record.header.ktime_ns, context) {
+        UnverifiedCause::BeforeStart
+    } else if foreign {
+        UnverifiedCause::BpfCookie
+    } else {
+        UnverifiedCause::NoRecord
+    }
 }
 
 /// Whether a SYN+ACK that left before the first one that was seen can have left before watching

@@ -79,6 +79,24 @@ fn a_request_that_a_bpf_program_made_has_no_synack_of_this_stack() {
 }
 
 #[test]
+fn a_cookie_that_this_stack_did_not_send_is_of_a_bpf_program_unless_it_is_older() {
+    let mut record = healthy();
+    record.handshake = NO_HANDSHAKE;
+    record.handshake.first.isn = ISN;
+    record.handshake.flags = handshake_flags::FOREIGN_COOKIE;
+    assert_eq!(unverified(&record), Some(UnverifiedCause::BpfCookie));
+    assert_eq!(judged(&record).path, Path::Unknown);
+    // Right after the start the stack can have sent it before that.
+    let at = record.header.ktime_ns;
+    record.header.ktime_ns = SINCE;
+    assert_eq!(unverified(&record), Some(UnverifiedCause::BeforeStart));
+    // The mark is of another connection with the same addresses.
+    record.header.ktime_ns = at;
+    record.child.snd_una = 5;
+    assert_eq!(unverified(&record), Some(UnverifiedCause::StaleRecord));
+}
+
+#[test]
 fn a_record_of_an_earlier_connection_is_stale() {
     for other in [ISN, ISN.wrapping_add(2), 12_345] {
         let mut record = healthy();
