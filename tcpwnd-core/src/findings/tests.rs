@@ -229,6 +229,22 @@ fn what_a_syn_proxy_told_the_peer_stands_beside_what_the_stack_told_the_proxy() 
 }
 
 #[test]
+fn a_mark_is_no_synack() {
+    for flag in [
+        handshake_flags::BPF_REQUEST,
+        handshake_flags::FOREIGN_COOKIE,
+    ] {
+        let mut record = cookie(9, 7);
+        record.handshake.flags = flag;
+        let line = handshake(&record);
+        assert_eq!(line["verdict"], "unverified");
+        for field in ["synack", "syn", "inputs"] {
+            assert!(line["evidence"][field].is_null(), "{field}");
+        }
+    }
+}
+
+#[test]
 fn only_what_belongs_to_the_connection_is_shown() {
     // The peer answered the cookie before the last one.
     let mut record = cookie(9, 7);
