@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::ptr::null_mut;
@@ -186,12 +186,23 @@ pub fn refusal(ready: impl FnOnce(), attempt: Attempt) -> c_int {
 
 /// Makes a child that ends with what `work` gives back; 254 if it panics. It has one thread.
 pub fn child(work: impl FnOnce() -> c_int) -> io::Result<c_int> {
+    child_with(&[], work)
+}
+
+/// The same for one that has these descriptors open.
+pub fn child_with(kept: &[BorrowedFd<'_>], work: impl FnOnce() -> c_int) -> io::Result<c_int> {
     // SAFETY: the child goes on with a copy of this thread alone. The C library's allocator is made
     // for that (it takes its locks before); nothing else that another thread may hold is used.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
+            // Other tests' sockets are not to stay open for as long as this lives.
+            let is_kept = |fd: &c_int| kept.iter().any(|kept| kept.as_raw_fd() == *fd);
+            for fd in (3..1024).filter(|fd| !is_kept(fd)) {
+                // SAFETY: whoever owns it does nothing any more in this process.
+                unsafe { libc::close(fd) };
+            }
             let code = catch_unwind(AssertUnwindSafe(work)).unwrap_or(254);
             // SAFETY: ends this process at once.
             unsafe { libc::_exit(code) }

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use super::attempts::{OF_ANYBODY, TO_READ, child, ended, listener, refusal};
+use super::attempts::{OF_ANYBODY, TO_READ, child, child_with, ended, listener, refusal};
 use super::{Error, Extent, Layer, Needs, attempt, this_process};
 use crate::host::process::Process;
 use crate::output::exposition::Family;
@@ -104,7 +105,7 @@ fn ordinary_work_goes_on() {
         peer.write_all(b"pong").unwrap();
         0
     };
-    let pid = child(work).unwrap();
+    let pid = child_with(&[listener.as_fd()], work).unwrap();
     let mut text = String::new();
     let mut client = TcpStream::connect(address).unwrap();
     let read = client.read_to_string(&mut text);
@@ -154,7 +155,7 @@ async fn serve(listener: TcpListener) {
 fn pages_are_served_until_a_signal_comes() {
     let listener = http::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let pid = child(|| {
+    let pid = child_with(&[listener.as_fd()], || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         let listener = listener.try_clone().unwrap();
