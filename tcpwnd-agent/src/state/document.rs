@@ -16,7 +16,7 @@ const KIND: &str = "tcpwnd-state";
 /// Raised when an older agent would misread the file.
 const VERSION: u32 = 1;
 
-/// Connections that the file lists: 6 MB of them where every field is as long as it gets.
+/// Most connections that the file lists: less than 8 MiB where every field is as long as it gets.
 pub const MAX_CONNECTIONS: usize = 16_384;
 
 /// Largest shift count that a socket's four bits hold.
