@@ -103,12 +103,14 @@ pub const ALL: &[Scenario] = &[
         "client_role",
         "connections opened here: ok, not granted, or disabled here; each end by itself",
         client_role::play,
-    ),
+    )
+    .of_causes(),
     scenario(
         "client_role_odd",
         "connects that go another way: no finding but the true ones, none twice",
         client_role_odd::play,
-    ),
+    )
+    .of_causes(),
     scenario(
         "timestamps_stripped",
         "the ACK of a cookie lost its timestamps: mismatch in both directions",
