@@ -7,9 +7,9 @@
 //!
 //! Constraint: what differs from machine to machine is set to one value before, in this process'
 //! own namespaces, and netfilter's SYN proxy, which is probed where it is, is loaded; only the
-//! kernel's release and its landlock and the broker's number are replaced afterwards, and the one
-//! setting that newer kernels do not heed. It runs before anything that could make the machine's own
-//! namespace count something.
+//! kernel's release and its landlock, the broker's number and the map that is refused are replaced
+//! afterwards, and the one setting that newer kernels do not heed. It runs before anything that could
+//! make the machine's own namespace count something.
 
 use std::path::Path;
 
@@ -28,8 +28,11 @@ use crate::stand_in::KafkaStandIn;
 const RELEASE: &str = "RELEASE";
 const LANDLOCK: &str = "LANDLOCK";
 
-/// What stands for the broker's number.
-const PID: &str = "PID";
+/// Before the name of a map that cannot be had.
+const REFUSED: &str = "failed to load the kernel programs: map ";
+
+/// What stands for the broker's number: a number, as the schema wants it.
+const PID: u32 = 812;
 
 /// A setting that newer kernels do not heed, in the goldens and on older kernels.
 const NOT_HEEDED: &str = "\"tcp_adv_win_scale\": null";
@@ -202,19 +205,33 @@ fn check_with(launch: &Launch, json: bool) -> Result<(String, Option<i32>)> {
     let said = String::from_utf8(done.stdout).context("check printed no text")?;
     let said = if json { lines_of(&said)? } else { said };
     let said = said.replace(&release()?, RELEASE);
-    Ok((said.replace(&landlock()?, LANDLOCK), done.status.code()))
+    let said = said.replace(&landlock()?, LANDLOCK);
+    Ok((without_map(&said), done.status.code()))
 }
 
-/// Puts a word in the place of the broker's number.
+/// Puts a word in the place of the map that the kernel refused: which one is the first is chance.
+fn without_map(said: &str) -> String {
+    let Some((before, after)) = said.split_once(REFUSED) else {
+        return said.to_owned();
+    };
+    let rest =
+        after.trim_start_matches(|letter: char| letter.is_ascii_uppercase() || letter == '_');
+    format!("{before}{REFUSED}MAP{rest}")
+}
+
+/// Puts another number in the place of the broker's.
 fn without_pid(said: &str, broker: Option<&KafkaStandIn>, json: bool) -> String {
     let Some(pid) = broker.map(KafkaStandIn::pid) else {
         return said.to_owned();
     };
-    if json {
-        said.replace(&format!("\"pid\": {pid},"), &format!("\"pid\": \"{PID}\","))
-    } else {
-        said.replace(&format!("pid {pid})"), &format!("pid {PID})"))
-    }
+    let shown = |pid| {
+        if json {
+            format!("\"pid\": {pid}\n")
+        } else {
+            format!("pid {pid})")
+        }
+    };
+    said.replace(&shown(pid), &shown(PID))
 }
 
 /// An object over many lines, its fields by name.

@@ -57,11 +57,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     stage.set_rmem(RMEM_AT_FIRST)?;
     damaged.extend(stage.damaged(21..=21)?);
     place.wait_damaged(damaged.len())?;
-    let listed = damaged.len() as f64;
-    wait::until_true(PATIENCE, "the state file to list them", || {
-        let missing = place.gauge("tcpwnd_state_file_left_out_connections")?;
-        Ok(missing == 0.0 && place.gauge("tcpwnd_state_file_connections")? == listed)
-    })?;
+    place.wait_listed(&damaged)?;
     killed(second)?;
 
     let third = place.start(true)?;
@@ -213,6 +209,17 @@ impl<'a> Place<'a> {
             Ok(seen == count as f64)
         })
         .with_context(|| format!("{seen} were counted"))
+    }
+
+    /// Waits until the file lists these and no other.
+    fn wait_listed(&self, peers: &[Peer<'_>]) -> Result<()> {
+        wait::until_true(PATIENCE, "the state file to list them", || {
+            let file = std::fs::read_to_string(self.file()).context("failed to read the state")?;
+            let listed = |peer: &Peer<'_>| file.contains(&format!("\"{}\"", peer.local()));
+            let missing = self.gauge("tcpwnd_state_file_left_out_connections")?;
+            let count = self.gauge("tcpwnd_state_file_connections")?;
+            Ok(missing == 0.0 && count == peers.len() as f64 && peers.iter().all(listed))
+        })
     }
 
     /// From the beginning exactly these are counted and listed, and no handshake.
