@@ -101,7 +101,7 @@ fn refused(error: &io::Error, filtered: bool) -> Layer {
 }
 
 /// Whether somebody else's seccomp filter is in force, as a container engine's.
-fn is_filtered() -> bool {
+pub fn is_filtered() -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     status.contains("\nSeccomp:\t2\n")
 }

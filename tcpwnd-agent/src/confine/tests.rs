@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::attempts::{OF_ANYBODY, TO_READ, child, child_with, ended, listener, refusal};
-use super::{Error, Extent, Layer, Needs, attempt, this_process};
+use super::{Error, Extent, Layer, Needs, attempt, files, this_process};
 use crate::host::process::Process;
 use crate::output::exposition::Family;
 use crate::output::http::{self, Pages};
@@ -28,7 +28,14 @@ fn confine() {
 #[test]
 fn what_anybody_may_do_run_may_not() {
     for &attempt in OF_ANYBODY {
-        assert_eq!(refusal(|| (), attempt), 0, "{} beforehand", attempt.0);
+        match refusal(|| (), attempt) {
+            // In a container not everybody may do everything.
+            before @ (EPERM | libc::ENOSYS) if files::is_filtered() => {
+                println!("{}: not to be had here: {before}", attempt.0);
+                continue;
+            }
+            before => assert_eq!(before, 0, "{} beforehand", attempt.0),
+        }
         assert_eq!(refusal(confine, attempt), EPERM, "{}", attempt.0);
     }
 }
