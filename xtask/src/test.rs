@@ -20,6 +20,7 @@ use crate::unit_tests;
 use crate::vm::agent_tests;
 use crate::vm::alert;
 use crate::vm::causes_table::CausesTable;
+use crate::vm::packages;
 use crate::vm::results::{Results, Tally};
 use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
 
@@ -177,10 +178,13 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Res
 /// What takes too long for anything but the full matrix.
 fn longer(missing: &[Missing], binaries: &Binaries) -> Tally {
     let of_packages = || Release::of(&binaries.agent);
-    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 2] = [
+    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 3] = [
         ("alerts", &|| alert::hold(missing, binaries)),
         ("packages in a clean Debian", &|| {
             install::in_root(of_packages()?).map(|said| eprint!("{said}"))
+        }),
+        ("packages under systemd", &|| {
+            packages::hold(missing, of_packages()?)
         }),
     ];
     let mut tally = Tally::default();

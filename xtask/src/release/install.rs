@@ -1,5 +1,6 @@
 //! The packages installed, upgraded and removed in a clean Debian, as xtask/install/install.sh does
-//! it: in a root of its own on this kernel, where no service runs.
+//! it: here in a root of its own on this kernel, where no service runs; in a VM under systemd
+//! ([`crate::vm::packages`]).
 
 use std::fs;
 use std::path::Path;
@@ -13,16 +14,16 @@ use crate::paths;
 use crate::setup::{clean_root, packages};
 
 /// Where the script and the packages are in the clean Debian.
-const FOLDER: &str = "root/packages";
+pub const FOLDER: &str = "root/packages";
 
 /// The script's name.
-const SCRIPT: &str = "install.sh";
+pub const SCRIPT: &str = "install.sh";
 
 /// Forbids services to be started, should somebody try.
 const POLICY: &str = "usr/sbin/policy-rc.d";
 
 /// What every run of the script says in the end.
-const LAST_LINE: &str = "ok: rpm: removed, nothing left";
+pub const LAST_LINE: &str = "ok: rpm: removed, nothing left";
 
 /// Runs the script in a clean Debian, and returns what it said.
 ///
@@ -64,7 +65,7 @@ pub fn in_root(release: Release) -> anyhow::Result<String> {
 /// # Errors
 ///
 /// When a package cannot be made, or something cannot be written.
-fn put(release: Release, root: &Path) -> anyhow::Result<()> {
+pub fn put(release: Release, root: &Path) -> anyhow::Result<()> {
     let folder = root.join(FOLDER);
     let script = paths::workspace().join("xtask/install").join(SCRIPT);
     super::layout::copy(&script, &folder.join(SCRIPT), 0o755)?;

@@ -6,7 +6,7 @@
 pub mod deb;
 pub mod dist;
 pub mod install;
-mod layout;
+pub mod layout;
 pub mod rpm;
 mod sbom;
 mod third_party;

@@ -12,6 +12,7 @@ mod initramfs;
 pub mod job;
 mod klog;
 mod modules;
+pub mod packages;
 mod provoked;
 mod qemu;
 pub mod results;
@@ -36,6 +37,8 @@ pub enum Task {
     Alert(alert::Options),
     /// Run the agent's unit tests that want a kernel with probes
     AgentTests(agent_tests::Options),
+    /// Install, upgrade and remove the packages in a clean Debian under systemd
+    Packages(packages::Options),
     /// An interactive shell in a VM
     Shell(exec::ShellOptions),
 }
@@ -52,6 +55,7 @@ pub fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Causes(options) => causes::run(&options),
         Task::Alert(options) => alert::run(&options),
         Task::AgentTests(options) => agent_tests::run(&options),
+        Task::Packages(options) => packages::run(&options),
         Task::Shell(options) => exec::shell(&options),
     }
 }
