@@ -90,14 +90,19 @@ impl Drop for Lookups {
     }
 }
 
-fn create() -> Result<OwnedFd> {
+/// Lifts the limit on locked memory, to which kernels before 5.11 charge maps and programs. Where that
+/// fails, the map or the program tells.
+pub fn lift_memlock_limit() {
     let all = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
-    // Kernels before 5.11 charge maps to locked memory. Where it fails, the map tells.
     // SAFETY: the pointer is to a valid limit, which outlives the call.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) };
+}
+
+fn create() -> Result<OwnedFd> {
+    lift_memlock_limit();
     let attributes = Create {
         map_type: MAP_TYPE_ARRAY,
         key_size: 4,

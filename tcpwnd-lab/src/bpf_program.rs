@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 
-use crate::bpf::call;
+use crate::bpf::{call, lift_memlock_limit};
 use crate::net::Namespace;
 
 // From include/uapi/linux/bpf.h.
@@ -200,6 +200,7 @@ fn ifindex(device: &str) -> Option<u32> {
 }
 
 fn load_program(place: Place, instructions: &[Insn]) -> Result<OwnedFd> {
+    lift_memlock_limit();
     let mut log = vec![0_u8; 1 << 16];
     let attributes = Load {
         kind: place.kind,
