@@ -324,6 +324,7 @@ impl Agent {
     pub fn ended_with(mut self, expected: i32) -> Result<Report> {
         let (lines, code) = self.wait_end()?;
         let report = Report::read(&lines)?;
+        report.tell_missed();
         report.check_books()?;
         let told = report.summary.exit_code;
         ensure!(

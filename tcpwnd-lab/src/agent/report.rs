@@ -50,6 +50,18 @@ impl Report {
         })
     }
 
+    /// Says which runs were missed: what a scenario then finds amiss may come of that.
+    pub fn tell_missed(&self) {
+        let entries = ("entry_missed", self.summary.counters.get("entry_missed"));
+        let probes = self.summary.probes.iter();
+        let skipped = probes.map(|probe| (probe.probe.as_str(), probe.missed.as_ref()));
+        for (name, missed) in skipped.chain([entries]) {
+            if let Some(missed) = missed.filter(|missed| **missed > 0) {
+                eprintln!("{name}: {missed} missed");
+            }
+        }
+    }
+
     /// Checks that every handshake ended in exactly one class, and that the lines agree with the
     /// sums.
     ///

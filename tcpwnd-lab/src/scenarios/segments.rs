@@ -9,7 +9,7 @@ use super::bench::Bench;
 use super::stage::{PORT, unlocked};
 use crate::agent::Report;
 use crate::broker::{Accepted, Broker};
-use crate::client::come_and_go;
+use crate::client::Client;
 use crate::findings::SmallSegment;
 use crate::net::{Pair, PairOptions, run};
 use crate::socket::{Family, ListenOptions};
@@ -49,12 +49,18 @@ pub fn play(bench: &Bench) -> Result<String> {
     };
     let broker = Broker::start(&pair.server, &listen)?;
     let mut agent = bench.trace()?;
+    // They stay, so that no cookie that was held up opens a second connection (see `ordinary`).
+    let mut clients = Vec::new();
     for (number, (mtu, cookies, server, ..)) in KINDS.iter().enumerate() {
         for end in [&pair.server, &pair.client] {
             end.enter(|| run(&format!("ip link set eth0 mtu {mtu}")))?;
         }
         pair.server.set("net/ipv4/tcp_syncookies", cookies)?;
-        come_and_go(&pair.client, SocketAddr::new(*server, PORT), EACH)?;
+        for _ in 0..EACH {
+            let mut client = Client::connect(&pair.client, SocketAddr::new(*server, PORT))?;
+            client.request(1)?;
+            clients.push(client);
+        }
         broker.wait_accepted((number + 1) * EACH)?;
     }
     agent.wait_handshakes(KINDS.len() * EACH)?;
