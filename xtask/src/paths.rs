@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// The checkout's root.
+/// The checkout's root: where cargo says it is, for a build folder may have come from another checkout.
 pub fn workspace() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_owned()
+    let here = || env!("CARGO_MANIFEST_DIR").into();
+    let xtask = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(here));
+    xtask.parent().unwrap_or(&xtask).to_owned()
 }
 
 /// The build folder of this workspace.
