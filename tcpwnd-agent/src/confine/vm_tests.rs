@@ -36,8 +36,14 @@ fn confine() {
 #[ignore = "runs in a VM: cargo xtask test"]
 fn who_was_root_can_do_nothing_any_more() {
     try_all(&[OF_ANYBODY, OF_ROOT], confine, EPERM);
-    // What root without capabilities may not know of whoever has some.
-    try_all(&[OF_OTHERS], confine, EACCES);
+    // What root without capabilities may not know of whoever has some. 5.10 shows such processes'
+    // namespaces all the same (tried there with nothing but capabilities given up; 6.1 does not).
+    let [rest @ .., namespaces] = OF_OTHERS else {
+        panic!()
+    };
+    try_all(&[rest], confine, EACCES);
+    let is_5_10 = crate::kernel::release().starts_with("5.10.");
+    try_all(&[&[*namespaces]], confine, if is_5_10 { 0 } else { EACCES });
 }
 
 #[test]
