@@ -181,21 +181,19 @@ impl Pages for State {
             (self.ports.borrow_mut(), self.remote_ports.borrow_mut());
         let listeners = session.listeners();
         let books = session.engine().books();
+        let flows = session.engine().flows();
         if let Some(ports) = &mut *ports {
-            let seen = books.ports().map(|(port, _)| port);
-            for port in listeners.iter().map(|slot| slot.key.port).chain(seen) {
-                ports.see(port);
-            }
+            ports.see_local(flows, &listeners, books);
         }
         if let Some(ports) = &mut *remote_ports {
-            books.remote_ports().for_each(|(port, _)| ports.see(port));
+            ports.see_remote(flows, books);
         }
         let since = clock::wall(session.watching_since_ktime_ns());
         metrics::families(&View {
             ports: ports.as_ref(),
             remote_ports: remote_ports.as_ref(),
             books,
-            flows: session.engine().flows(),
+            flows,
             listeners: &listeners,
             counters: &session.counters(),
             probes: &session.status(),

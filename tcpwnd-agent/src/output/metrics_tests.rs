@@ -278,6 +278,37 @@ fn connections_opened_here_have_metrics_of_their_own() {
 }
 
 #[test]
+fn what_a_former_agent_found_is_counted_at_its_port() {
+    let former = busy_client();
+    let mut engine = testing::engine();
+    for (key, open) in former.flows().iter() {
+        engine.carry_over(tcpwnd_core::Flow(*key), *open);
+    }
+    let (mut local, mut remote) = (PortLabels::default(), PortLabels::default());
+    // More listeners than there are labels.
+    let listeners: Vec<_> = (10_000..10_100)
+        .map(|port| testing::listener(port, 1, 0))
+        .collect();
+    local.see_local(engine.flows(), &listeners, engine.books());
+    remote.see_remote(engine.flows(), engine.books());
+    let families = scrape_of(&engine, (Some(&local), Some(&remote)), Process::default());
+    let text = encode(families, Format::Text).unwrap();
+    for line in [
+        "tcpwnd_mismatched_connections{local_port=\"9092\"} 1",
+        "tcpwnd_mismatched_connections{local_port=\"80\"} 1",
+        "tcpwnd_mismatched_connections{local_port=\"10000\"} 0",
+        "tcpwnd_mismatched_connections{local_port=\"other\"} 0",
+        "tcpwnd_client_scale_lost_connections{remote_port=\"9092\"} 1",
+        "tcpwnd_client_scale_lost_connections{remote_port=\"other\"} 0",
+    ] {
+        assert!(
+            text.contains(&format!("{line}\n")),
+            "{line} is not in\n{text}"
+        );
+    }
+}
+
+#[test]
 fn promtool_has_nothing_to_say() {
     let Some(promtool) = env::var_os("TCPWND_PROMTOOL") else {
         // Not by eprintln!, whose words are kept back when a test passes.

@@ -2,12 +2,14 @@
 //! ones of those that it opens.
 //!
 //! Constraint: bounded, and for ever: a port that has a label keeps it and one that came too late
-//! never gets one, else counters would fall.
+//! never gets one, else counters would fall. Ports with damaged connections come first.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use tcpwnd_common::PortRange;
+use tcpwnd_common::{ListenerSlot, PortRange};
+use tcpwnd_core::OpenFlows;
+use tcpwnd_core::books::Books;
 
 /// Ports with a label of their own.
 pub const LIMIT: usize = 64;
@@ -39,6 +41,24 @@ impl PortLabels {
             ports: filter.iter().flat_map(|r| r.first..=r.last).collect(),
             closed: true,
         }
+    }
+
+    /// Local ports as they are known now. Those of open connections count by themselves: what a
+    /// former agent found is in no book, and without a label it would look healed.
+    pub fn see_local(&mut self, flows: &OpenFlows, listeners: &[ListenerSlot], books: &Books) {
+        let open = flows.ports().into_keys();
+        let listening = listeners.iter().map(|slot| slot.key.port);
+        let seen = books.ports().map(|(port, _)| port);
+        open.chain(listening)
+            .chain(seen)
+            .for_each(|port| self.see(port));
+    }
+
+    /// Remote ports, the same way.
+    pub fn see_remote(&mut self, flows: &OpenFlows, books: &Books) {
+        let open = flows.remote_ports().into_keys();
+        let seen = books.remote_ports().map(|(port, _)| port);
+        open.chain(seen).for_each(|port| self.see(port));
     }
 
     /// A port was seen.
