@@ -243,7 +243,17 @@ fn reasons(
     let failed = checks.into_iter().filter(|(failed, _, _)| *failed);
     failed
         .map(|(_, code, text)| Reason { code, text })
+        .chain(out_of_sight(question, evidence))
         .collect()
+}
+
+/// Whoever names a time asks what came since then; what former agents found was there before.
+fn out_of_sight(question: &Question, evidence: &Evidence<'_>) -> Option<Reason> {
+    let unchecked = evidence.state?.unchecked;
+    (question.since.is_none() && unchecked > 0).then(|| Reason {
+        code: "carried_over_unchecked",
+        text: format!("{unchecked} damaged connections of former agents cannot be looked for"),
+    })
 }
 
 #[cfg(test)]

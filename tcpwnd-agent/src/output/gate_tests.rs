@@ -288,7 +288,12 @@ fn what_a_former_agent_found_is_damaged_now_and_listed() {
         {"open": 0, "unchecked": 4, "complete": true, "connections": []}
     );
     assert_eq!(agent.ask("since=5s")["carried_over"], none);
+    // They were there before, whatever has become of them.
     assert_eq!(agent.verdict("since=5s"), "clean");
+    assert_eq!(agent.why(""), ["carried_over_unchecked"]);
+    assert_eq!(agent.why("port=9093"), ["carried_over_unchecked"]);
+    agent.state = Some(Numbers::default());
+    assert_eq!(agent.verdict(""), "clean");
 
     for (key, open) in former.engine.flows().iter() {
         agent.engine.carry_over(tcpwnd_core::Flow(*key), *open);
