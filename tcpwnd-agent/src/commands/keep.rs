@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Duration;
 
+use tcpwnd_core::{Flow, Role};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::served::{State, Watched};
@@ -28,10 +29,19 @@ pub fn interval() -> Interval {
 /// Takes over what a former agent found. The programs are in place by then, so that whatever happens
 /// to a connection from here on is seen.
 pub fn take_over(keeper: &mut Keeper, session: &mut Session, filter: &Filter, watched: &Watched) {
-    let lines = keeper.take_over(session.engine_mut(), |flow, role| {
-        filter.selects(&flow.0) && watched.has(role)
-    });
-    for line in lines {
+    let since_ns = session.watching_since_ktime_ns();
+    let wanted = |flow: &Flow, role| is_wanted(flow, role, filter, watched);
+    keeper.take_over(session.engine_mut(), since_ns, wanted);
+    tell(keeper);
+}
+
+/// Whether this agent looks at such connections.
+fn is_wanted(flow: &Flow, role: Role, filter: &Filter, watched: &Watched) -> bool {
+    filter.selects(&flow.0) && watched.has(role)
+}
+
+fn tell(keeper: &mut Keeper) {
+    for line in keeper.lines() {
         eprintln!("tcpwnd: {line}");
     }
 }
@@ -84,7 +94,52 @@ impl State {
 
 fn save(keeper: &mut Keeper, session: &Session, stopped: bool) {
     let flows = session.engine().flows();
-    if let Some(trouble) = keeper.save(flows, clock::monotonic_ns(), stopped) {
-        eprintln!("tcpwnd: {trouble}");
+    keeper.save(flows, clock::monotonic_ns(), stopped);
+    tell(keeper);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tcpwnd_core::{Flow, Role};
+
+    use super::is_wanted;
+    use crate::cli::{Cli, Command};
+    use crate::commands::served::Watched;
+    use crate::config::Filter;
+
+    /// Whether an agent with these options takes over a connection between 10.9.0.1:9092 and
+    /// 10.9.0.2:40000.
+    fn wanted(options: &str, role: Role) -> bool {
+        let arguments = "tcpwnd run".split(' ').chain(options.split_whitespace());
+        let Command::Run(args) = Cli::try_parse_from(arguments).unwrap().command else {
+            panic!("not run");
+        };
+        let filter = Filter::resolve(&args.filter).unwrap();
+        let watched = Watched::by(&filter, args.role.role);
+        let end = |text: &str| text.parse().unwrap();
+        let flow = Flow::between(5, 0, end("10.9.0.1:9092"), end("10.9.0.2:40000"));
+        is_wanted(&flow, role, &filter, &watched)
+    }
+
+    #[test]
+    fn only_what_the_options_select_is_taken_over() {
+        for (options, accepted, opened) in [
+            ("", true, false),
+            ("--role client", false, true),
+            ("--role both", true, true),
+            ("--port 9092", true, false),
+            ("--port 9093", false, false),
+            ("--role both --remote-port 40000", true, true),
+            ("--role both --remote-port 9092", false, false),
+            ("--host 10.9.0.0/24", true, false),
+            ("--host 10.9.1.0/24", false, false),
+            ("--netns 5", true, false),
+            ("--netns 6", false, false),
+            ("-6", false, false),
+        ] {
+            let found = (wanted(options, Role::Server), wanted(options, Role::Client));
+            assert_eq!(found, (accepted, opened), "{options}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::CLEAN;
 use super::keep;
 use super::served::{State, Watched};
 use super::session::{self, Session, Sink};
-use crate::cli::{LogFormat, RoleArg, RunArgs};
+use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, Filter, Networks};
 use crate::confine::{self, Extent, Needs};
 use crate::host::process;
@@ -68,13 +68,7 @@ async fn watch_and_serve(
 ) -> Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let role = args.role.role;
-    let watched = Watched {
-        ports: filter.ports.clone(),
-        accepted: role != RoleArg::Client,
-        remote_ports: filter.remote_ports.clone(),
-        opened: role != RoleArg::Server,
-    };
+    let watched = Watched::by(&filter, args.role.role);
     let wanted = filter.clone();
     let (mut session, mut ring) = Session::start(settings, filter, ignored)?;
     let mut manager = ServiceManager::new();

@@ -16,6 +16,8 @@ use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 use tokio::sync::{mpsc, oneshot};
 
 use super::session::{Session, Sink};
+use crate::cli::RoleArg;
+use crate::config::Filter;
 use crate::host::clock;
 use crate::host::process::Process;
 use crate::kernel;
@@ -57,6 +59,16 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// What these options ask for.
+    pub fn by(filter: &Filter, role: RoleArg) -> Self {
+        Self {
+            ports: filter.ports.clone(),
+            accepted: role != RoleArg::Client,
+            remote_ports: filter.remote_ports.clone(),
+            opened: role != RoleArg::Server,
+        }
+    }
+
     /// Whether connections of this role are among it.
     pub fn has(&self, role: Role) -> bool {
         match role {

@@ -19,6 +19,8 @@ use super::{Error, Extent, Layer, Needs, attempt, files, this_process};
 use crate::host::process::Process;
 use crate::output::exposition::Family;
 use crate::output::http::{self, Pages};
+use crate::state::Keeper;
+use crate::testing;
 
 /// Confines this process, a child that may do nothing wrong before.
 fn confine() {
@@ -82,6 +84,33 @@ fn a_file_in_the_folder_that_was_named_can_be_written_anew() {
     let landlocked = matches!(attempt().unwrap().landlock, Layer::InForce(_));
     assert_eq!(code.unwrap(), if landlocked { EACCES } else { 0 });
     assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"x");
+}
+
+#[test]
+fn the_state_file_is_kept_and_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.json");
+    let code = ended(
+        child(|| {
+            let mut keeper = Keeper::open(&path).unwrap();
+            let mut engine = testing::engine();
+            keeper.take_over(&mut engine, testing::SINCE_NS, |_, _| true);
+            let needs = Needs {
+                writes: Some(keeper.folder().to_owned()),
+            };
+            this_process(Extent::Full, &needs).unwrap();
+            keeper.check(&mut engine);
+            keeper.save(engine.flows(), testing::SINCE_NS, true);
+            assert_eq!(keeper.numbers().errors, 0, "{:?}", keeper.lines());
+            0
+        })
+        .unwrap(),
+    );
+    assert_eq!(code.unwrap(), 0);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"stopped\":true"), "{text}");
+    // It goes with who had it, and the file stays for the next one.
+    assert_eq!(Keeper::open(&path).unwrap().lines(), [""; 0]);
 }
 
 /// Whatever `run` does from here on, apart from what its pages do.

@@ -13,7 +13,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use tcpwnd_core::Flow;
 use tcpwnd_core::scan::TcpInfo;
 
-pub use lookup::Lookup;
+pub use lookup::{Found, Lookup};
 
 /// struct nlmsghdr.
 const HEADER: usize = 16;

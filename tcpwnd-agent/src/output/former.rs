@@ -24,8 +24,7 @@ pub fn families(numbers: &Numbers, flows: &OpenFlows) -> Vec<Family> {
         .value(carried as f64),
         Family::gauge(
             "tcpwnd_carried_over_unchecked_connections",
-            "Damaged connections of the former agent that could not be looked for at the start; \
-             they are in no other gauge",
+            "Damaged connections of former agents that cannot be looked for; they are in no other gauge",
         )
         .value(numbers.unchecked as f64),
         Family::gauge(
@@ -36,18 +35,19 @@ pub fn families(numbers: &Numbers, flows: &OpenFlows) -> Vec<Family> {
         .value(f64::from(u8::from(numbers.complete))),
         Family::gauge(
             "tcpwnd_state_file_connections",
-            "Open damaged connections that the state file lists",
+            "Damaged connections that the state file lists: open ones, and those of former agents that \
+             may be",
         )
         .value(numbers.saved as f64),
         Family::gauge(
             "tcpwnd_state_file_left_out_connections",
             "Open damaged connections that it does not: of other network namespaces, beyond its \
-             limit, or not looked up",
+             limit, or not looked up; and those that former agents had left out",
         )
         .value(numbers.left_out as f64),
         Family::counter(
             "tcpwnd_state_file_errors",
-            "How often the state file could not be used or written",
+            "How often the state file could not be used or written, or a connection not be looked up",
         )
         .value(numbers.errors as f64),
     ]

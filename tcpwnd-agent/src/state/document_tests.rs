@@ -3,9 +3,12 @@
 use serde_json::Value;
 use tcpwnd_core::{Engine, Listed, MismatchCause, Verdict};
 
-use super::{Document, Entry, Listing, MAX_CONNECTIONS, Unusable};
+use super::{Document, Entry, MAX_CONNECTIONS, Unusable};
+use crate::state::former::Former;
 use crate::testing;
 
+/// Later than all that is found here.
+const NOW_NS: u64 = 10 * testing::SINCE_NS;
 const BOOT: &str = "9f0c1b6e-0b1f-4b1e-9a55-3b1de6d1a2c3";
 
 /// An agent that knows one damaged connection with a socket, one without, and a sound one.
@@ -21,8 +24,11 @@ fn engine() -> Engine {
 }
 
 fn document(stopped: bool) -> Document {
-    let written = "2026-01-31T12:00:00.000000Z".to_owned();
-    Document::of(engine().flows(), BOOT, written, stopped)
+    Document::of(engine().flows(), &Former::default(), BOOT, NOW_NS, stopped)
+}
+
+fn read(text: &str) -> Result<Document, Unusable> {
+    Document::read(text.as_bytes(), NOW_NS)
 }
 
 fn text(document: &Document) -> String {
@@ -37,7 +43,7 @@ fn with(field: &str, value: Value) -> String {
     let connections = changed["connections"].to_string();
     format!(
         "{{\"kind\":\"tcpwnd-state\",\"version\":1,\"boot_id\":\"{BOOT}\",\"written\":\"\",\
-         \"stopped\":true,\"left_out\":0,\"connections\":{connections}}}"
+         \"written_ktime_ns\":1,\"stopped\":true,\"gap\":false,\"left_out\":0,\"connections\":{connections}}}"
     )
 }
 
@@ -46,22 +52,23 @@ fn what_is_written_is_read_again() {
     for stopped in [false, true] {
         let written = document(stopped);
         assert_eq!(written.left_out, 1, "its socket is not known");
-        let read = Document::read(text(&written).as_bytes()).unwrap();
+        let read = read(&text(&written)).unwrap();
         assert_eq!(read, written);
         assert_eq!((read.stopped, read.boot_id.as_str()), (stopped, BOOT));
-        let listings: Vec<Listing> = read.connections().flatten().collect();
-        let [listing] = listings.as_slice() else {
-            panic!("{listings:?}");
+        assert_eq!(read.written_ktime_ns, NOW_NS);
+        let connections: Vec<_> = read.connections().collect();
+        let [(flow, open)] = connections.as_slice() else {
+            panic!("{connections:?}");
         };
         let engine = engine();
-        let at = listing.open.established_ktime_ns;
-        let known = engine.flows().of(&listing.flow.0, at).unwrap();
-        assert_eq!(listing.cookie, 77);
+        let known = engine.flows().of(&flow.0, open.established_ktime_ns);
+        let known = known.unwrap();
+        assert_eq!(open.listed, Listed::As(77));
         assert_eq!(
             tcpwnd_core::OpenFlow {
                 windows: known.windows,
                 carried_over: false,
-                ..listing.open
+                ..*open
             },
             *known
         );
@@ -72,9 +79,8 @@ fn what_is_written_is_read_again() {
 fn every_beginning_of_it_is_refused() {
     let text = text(&document(true));
     for end in 0..text.len() {
-        let read = Document::read(&text.as_bytes()[..end]);
-        match read.unwrap_err() {
-            Unusable::Foreign => assert!(end < 23, "{end}"),
+        match read(&text[..end]).unwrap_err() {
+            Unusable::Blank => assert!(end < 23, "{end}"),
             Unusable::Broken(_) => assert!(end >= 23, "{end}"),
             other => panic!("{end}: {other}"),
         }
@@ -83,24 +89,46 @@ fn every_beginning_of_it_is_refused() {
 
 #[test]
 fn other_files_are_known_for_what_they_are() {
+    for blank in ["\0\0\0\0", "\n", " \0\n"] {
+        let error = read(blank).unwrap_err();
+        assert!(matches!(error, Unusable::Blank), "{blank:?}: {error}");
+    }
     for other in [
-        "",
-        "\0\0\0\0",
+        "x",
+        "mine\n",
         "TCPWND_PORT=9092\n",
         "{\"kind\":\"findings\"}",
         "{}",
     ] {
-        let error = Document::read(other.as_bytes()).unwrap_err();
+        let error = read(other).unwrap_err();
         assert!(matches!(error, Unusable::Foreign), "{other}: {error}");
     }
     let later = text(&document(true)).replace("\"version\":1", "\"version\":2");
-    let error = Document::read(later.as_bytes()).unwrap_err();
+    let error = read(&later).unwrap_err();
     assert_eq!(error.to_string(), "it has version 2, and 1 is known here");
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
-    assert!(Document::read(with("used", 7.into()).as_bytes()).is_ok());
+fn a_boot_has_an_identifier() {
+    let text = text(&document(true));
+    for other in [
+        "",
+        "9f0c1b6e",
+        &BOOT.replace('9', "g"),
+        &BOOT.replace('-', "0"),
+    ] {
+        let error = read(&text.replace(BOOT, other)).unwrap_err();
+        assert!(matches!(error, Unusable::Boot(_)), "{other}: {error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_left_out_and_the_rest_kept() {
+    let left = |text: &str| {
+        let read = read(text).unwrap();
+        (read.connections().count(), read.left_out)
+    };
+    assert_eq!(left(&with("used", 7.into())), (1, 0));
     for (field, value) in [
         ("used", Value::from(16)),
         ("advertised", 200.into()),
@@ -109,10 +137,19 @@ fn what_cannot_be_is_refused() {
         ("role", "observer".into()),
         ("verdict", "ok".into()),
         ("verdict", "unverified".into()),
+        ("established_ktime_ns", (NOW_NS + 1).into()),
     ] {
-        let error = Document::read(with(field, value.clone()).as_bytes()).unwrap_err();
-        assert!(matches!(error, Unusable::Impossible(0)), "{field}: {error}");
+        assert_eq!(left(&with(field, value)), (0, 1), "{field}");
     }
+    let mut two = document(true);
+    two.connections.push(two.connections[0].clone());
+    two.connections[0].shrink_factor = 0.0;
+    two.left_out = u64::MAX;
+    assert_eq!(left(&text(&two)), (1, u64::MAX));
+}
+
+#[test]
+fn what_is_of_another_kind_is_refused() {
     for (field, value) in [
         ("cookie", Value::from(-1)),
         ("local", "10.9.0.1".into()),
@@ -120,17 +157,30 @@ fn what_cannot_be_is_refused() {
         ("shrink_factor", Value::Null),
         ("netns", u64::MAX.into()),
     ] {
-        let error = Document::read(with(field, value.clone()).as_bytes()).unwrap_err();
+        let error = read(&with(field, value.clone())).unwrap_err();
         assert!(matches!(error, Unusable::Broken(_)), "{field}: {error}");
     }
 }
 
 #[test]
 fn a_cause_of_a_later_version_is_not_known() {
-    let read = Document::read(with("cause", "sunspots".into()).as_bytes()).unwrap();
-    let listing = read.connections().next().unwrap().unwrap();
+    let read = read(&with("cause", "sunspots".into())).unwrap();
+    let (_, open) = read.connections().next().unwrap();
     let unknown = Verdict::Mismatch(MismatchCause::Unknown);
-    assert_eq!(listing.open.verdict, unknown);
+    assert_eq!(open.verdict, unknown);
+}
+
+#[test]
+fn beyond_the_limit_connections_are_counted_and_what_was_left_out_stays() {
+    let mut many = document(true);
+    many.connections = vec![many.connections[0].clone(); MAX_CONNECTIONS];
+    many.left_out = 5;
+    many.gap = true;
+    let former = Former::of(&many, |_, _| true);
+    let next = Document::of(engine().flows(), &former, BOOT, NOW_NS, true);
+    // One of its own is listed, one is not, and one of the others does not fit.
+    assert_eq!((next.len(), next.left_out), (MAX_CONNECTIONS, 5 + 1 + 1));
+    assert!(next.gap);
 }
 
 #[test]
@@ -160,6 +210,6 @@ fn the_longest_file_is_within_the_limit_of_what_is_read() {
 
     let mut document = document(true);
     document.connections = vec![entry; MAX_CONNECTIONS + 1];
-    let error = Document::read(text(&document).as_bytes()).unwrap_err();
+    let error = read(&text(&document)).unwrap_err();
     assert!(matches!(error, Unusable::TooMany(_)), "{error}");
 }

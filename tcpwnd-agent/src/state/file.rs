@@ -3,17 +3,17 @@
 //! Constraint: whoever reads it finds the old one or the new one, whole. What is not a state file of
 //! this user's is neither read nor written over.
 //!
-//! It is not synced: what it says is void after a reboot, and until then the kernel has it, however
-//! the agent ended. Waiting for a busy disk would hold up the events.
+//! It is not synced: its connections are void after a reboot, and until then the kernel has it,
+//! however the agent ended. Waiting for a busy disk would hold up the events.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::document::{Document, Unusable};
-use crate::host::reason;
+use crate::host::{clock, reason};
 
 /// No state file is larger, bytes.
 const MAX_BYTES: u64 = 8 << 20;
@@ -65,6 +65,24 @@ impl StateFile {
         &self.path
     }
 
+    /// Locks it for as long as what is returned is kept. The state file itself cannot be locked, since
+    /// each writing makes a new one.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] where another agent has it.
+    pub fn lock(&self) -> Result<File, TryLockError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(self.beside(".", ".lock"))
+            .map_err(TryLockError::Error)?;
+        file.try_lock().map(|()| file)
+    }
+
     /// Reads it.
     pub fn read(&self) -> Content {
         let mut options = OpenOptions::new();
@@ -82,7 +100,7 @@ impl StateFile {
         };
         match bytes(file) {
             Ok(bytes) if bytes.is_empty() => Content::Nothing,
-            Ok(bytes) => match Document::read(&bytes) {
+            Ok(bytes) => match Document::read(&bytes, clock::monotonic_ns()) {
                 Ok(document) => Content::Read(document),
                 Err(Unusable::Foreign) => Content::Foreign(Unusable::Foreign.to_string()),
                 Err(why) => Content::Spoiled(why.to_string()),
@@ -101,6 +119,14 @@ impl StateFile {
         Ok(aside)
     }
 
+    /// Removes it, so that nobody takes it for the last word.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        gone(fs::remove_file(&self.path))
+    }
+
     /// Puts a new one in its place.
     ///
     /// # Errors
@@ -108,10 +134,7 @@ impl StateFile {
     pub fn write(&self, document: &Document) -> io::Result<()> {
         let new = self.beside(".", ".new");
         // One that a killed agent left.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        gone(fs::remove_file(&new))?;
         let written = write(&new, document).and_then(|()| fs::rename(&new, &self.path));
         if written.is_err() {
             // Nothing more can be done about it than the next time.
@@ -126,6 +149,14 @@ impl StateFile {
         name.push(self.path.file_name().unwrap_or_default());
         name.push(after);
         self.path.with_file_name(name)
+    }
+}
+
+/// What is not there needs no removing.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::{Content, MAX_BYTES, StateFile};
 use crate::state::document::Document;
+use crate::state::former::Former;
 use crate::testing;
 
 struct Folder {
@@ -43,19 +44,24 @@ impl Folder {
     }
 }
 
+const BOOTS: [&str; 2] = [
+    "9f0c1b6e-0b1f-4b1e-9a55-3b1de6d1a2c3",
+    "0000aaaa-0b1f-4b1e-9a55-3b1de6d1a2c3",
+];
+
 fn document(boot: &str) -> Document {
     let engine = testing::engine();
-    Document::of(engine.flows(), boot, String::new(), true)
+    Document::of(engine.flows(), &Former::default(), boot, 0, true)
 }
 
 #[test]
 fn the_next_one_takes_the_place_of_the_last_and_only_its_owner_reads_it() {
     let folder = Folder::new();
     assert!(matches!(folder.file.read(), Content::Nothing));
-    for boot in ["a", "b"] {
+    for boot in BOOTS {
         folder.file.write(&document(boot)).unwrap();
         match folder.file.read() {
-            Content::Read(read) => assert_eq!(read, document(boot)),
+            Content::Read(read) => assert_eq!((read.boot_id.as_str(), read.len()), (boot, 0)),
             other => panic!("{other:?}"),
         }
         assert_eq!(folder.names(), ["state.json"]);
@@ -75,7 +81,7 @@ fn what_a_killed_agent_left_is_in_nobodys_way() {
         &|| symlink(&victim, folder.path(".state.json.new")).unwrap(),
     ] {
         leave();
-        folder.file.write(&document("a")).unwrap();
+        folder.file.write(&document(BOOTS[0])).unwrap();
         assert_eq!(folder.names(), ["state.json", "victim"]);
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     }
@@ -84,12 +90,12 @@ fn what_a_killed_agent_left_is_in_nobodys_way() {
 #[test]
 fn a_write_that_fails_leaves_the_old_one() {
     let folder = Folder::new();
-    folder.file.write(&document("a")).unwrap();
+    folder.file.write(&document(BOOTS[0])).unwrap();
     // A folder that is not empty cannot be replaced.
     fs::create_dir_all(folder.path(".state.json.new/x")).unwrap();
-    assert!(folder.file.write(&document("b")).is_err());
+    assert!(folder.file.write(&document(BOOTS[1])).is_err());
     match folder.file.read() {
-        Content::Read(read) => assert_eq!(read.boot_id, "a"),
+        Content::Read(read) => assert_eq!(read.boot_id, BOOTS[0]),
         other => panic!("{other:?}"),
     }
 }
@@ -98,7 +104,7 @@ fn a_write_that_fails_leaves_the_old_one() {
 fn a_link_is_not_followed() {
     let folder = Folder::new();
     let elsewhere = StateFile::at(&folder.path("elsewhere")).unwrap();
-    elsewhere.write(&document("a")).unwrap();
+    elsewhere.write(&document(BOOTS[0])).unwrap();
     symlink(elsewhere.path(), folder.file.path()).unwrap();
     assert_eq!(folder.foreign(), "it is a symbolic link");
 }
@@ -131,17 +137,37 @@ fn what_is_too_large_is_not_read() {
 }
 
 #[test]
-fn an_empty_one_is_none() {
+fn an_empty_one_is_none_and_a_blank_one_is_spoiled() {
     let folder = Folder::new();
     fs::write(folder.file.path(), "").unwrap();
     assert!(matches!(folder.file.read(), Content::Nothing));
+    fs::write(folder.file.path(), [0; 4096]).unwrap();
+    assert!(matches!(folder.file.read(), Content::Spoiled(_)));
+}
+
+#[test]
+fn one_agent_a_file() {
+    let folder = Folder::new();
+    let first = folder.file.lock().unwrap();
+    let taken = folder.file.lock().unwrap_err();
+    assert!(matches!(taken, fs::TryLockError::WouldBlock), "{taken}");
+    let beside = StateFile::at(&folder.path("other.json")).unwrap();
+    beside.lock().unwrap();
+    drop(first);
+    folder.file.lock().unwrap();
+
+    let elsewhere = folder.path("victim");
+    fs::remove_file(folder.path(".state.json.lock")).unwrap();
+    symlink(&elsewhere, folder.path(".state.json.lock")).unwrap();
+    assert!(folder.file.lock().is_err(), "a link is not followed");
+    assert!(!elsewhere.exists());
 }
 
 #[test]
 fn a_damaged_one_is_moved_aside_once() {
     let folder = Folder::new();
     for _ in 0..2 {
-        folder.file.write(&document("a")).unwrap();
+        folder.file.write(&document(BOOTS[0])).unwrap();
         let whole = fs::read(folder.file.path()).unwrap();
         fs::write(folder.file.path(), &whole[..whole.len() / 2]).unwrap();
         match folder.file.read() {

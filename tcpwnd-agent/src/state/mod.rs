@@ -6,6 +6,8 @@
 
 mod document;
 mod file;
+mod former;
 mod keeper;
+mod sockets;
 
 pub use keeper::{Keeper, Numbers};

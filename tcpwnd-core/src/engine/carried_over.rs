@@ -8,38 +8,26 @@ use crate::detect::window_scale::Verdict;
 use crate::flow::Flow;
 use crate::flows::{Listed, OpenFlow};
 
-/// What became of a connection of a former agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CarriedOver {
-    /// It is among the open damaged ones now.
-    Kept,
-    /// The filter leaves it out, or it is ignored.
-    FilteredOut,
-    /// The table is full.
-    NoRoom,
-}
-
 impl Engine {
-    /// Takes in a connection that a former agent found damaged.
-    pub fn carry_over(&mut self, flow: Flow, open: OpenFlow) -> CarriedOver {
-        let ignored = match open.verdict {
-            Verdict::ScaleLost(cause) => cause.is_the_peers() && (self.ignored)(&flow),
+    /// Whether a connection with this verdict is no finding, for its peer is one that never scales.
+    #[must_use]
+    pub fn ignores(&self, flow: &Flow, verdict: Verdict) -> bool {
+        let the_peers = match verdict {
+            Verdict::ScaleLost(cause) => cause.is_the_peers(),
             Verdict::Ok | Verdict::Mismatch(_) | Verdict::Unverified(_) => false,
         };
-        let damaged = open.verdict.is_damaged();
-        if ignored || !damaged || !(self.filter)(&flow) {
-            return CarriedOver::FilteredOut;
-        }
+        the_peers && (self.ignored)(flow)
+    }
+
+    /// Takes in a connection that a former agent found damaged, and that is not ignored. False if there
+    /// is no room.
+    pub fn carry_over(&mut self, flow: Flow, open: OpenFlow) -> bool {
         let open = OpenFlow {
             carried_over: true,
             windows: None,
             ..open
         };
-        if self.flows.carry_over(flow.0, open) {
-            CarriedOver::Kept
-        } else {
-            CarriedOver::NoRoom
-        }
+        self.flows.carry_over(flow.0, open)
     }
 
     /// Takes out the connection that was established then (nanoseconds of CLOCK_MONOTONIC), since

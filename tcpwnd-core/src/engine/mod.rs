@@ -6,8 +6,6 @@ mod carried_over;
 #[cfg(test)]
 mod tests;
 
-pub use carried_over::CarriedOver;
-
 use crate::books::Books;
 use crate::decode::{self, DecodeError, Record};
 use crate::detect::window_scale::{
@@ -184,11 +182,7 @@ impl Engine {
     }
 
     fn keep(&mut self, mut finding: Finding) -> Observation {
-        let the_peers = match finding.verdict {
-            Verdict::ScaleLost(cause) => cause.is_the_peers(),
-            Verdict::Ok | Verdict::Mismatch(_) | Verdict::Unverified(_) => false,
-        };
-        finding.ignored = the_peers && (self.ignored)(&finding.flow);
+        finding.ignored = self.ignores(&finding.flow, finding.verdict);
         self.books.handshake(&finding);
         self.flows.opened(&finding);
         Observation::Handshake(Box::new(finding))

@@ -57,6 +57,24 @@ impl Lookup {
         Ok(lookup)
     }
 
+    /// Whether the kernel has no such list of TCP sockets: neither built in nor as a module
+    /// (`inet_diag_lock_handler`, net/ipv4/inet_diag.c, 6.12).
+    #[must_use]
+    pub fn is_unsupported(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(libc::ENOENT)
+    }
+
+    /// By somebody who answers in the kernel's place.
+    #[cfg(test)]
+    pub fn over(netlink: File, netns: u32) -> Self {
+        Self {
+            netlink,
+            netns,
+            sequence: 0,
+            buffer: vec![0; LARGEST_ANSWER],
+        }
+    }
+
     /// Inode number of the namespace whose sockets it sees.
     #[must_use]
     pub fn netns(&self) -> u32 {
