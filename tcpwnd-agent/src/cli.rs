@@ -207,7 +207,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = crate::output::recent::DEFAULT_LIMIT)]
     pub recent_findings: usize,
 
-    /// File that keeps open damaged connections for the next agent; best below /run
+    /// File that keeps open damaged connections for the next agent; best below /var/lib
     #[arg(long, value_name = "PATH")]
     pub state_file: Option<PathBuf>,
 

@@ -57,6 +57,18 @@ left() {
     diff before after >left || fail "it left or took something: $(cat left)"
 }
 
+# The state as the service leaves it, by StateDirectory= and a dynamic user. Where systemd runs it is
+# there.
+kept_state() {
+    if running; then
+        [ -s /var/lib/private/tcpwnd/state.json ] || fail "the service has left no state file"
+    else
+        mkdir -p /var/lib/private/tcpwnd
+        ln -sfn private/tcpwnd /var/lib/tcpwnd
+        touch /var/lib/private/tcpwnd/state.json
+    fi
+}
+
 program() {
     tcpwnd --version >/dev/null || fail "the program does not run"
     said=$(systemd-analyze verify --man=no tcpwnd.service 2>&1) || fail "verify: $said"
@@ -105,9 +117,7 @@ for_debian() {
 
     dpkg --install two.deb </dev/null >/dev/null || fail "dpkg --install after removing"
     enabled disabled
-    # As a service with StateDirectory= and a dynamic user leaves it.
-    mkdir -p /var/lib/private/tcpwnd
-    ln -sfn private/tcpwnd /var/lib/tcpwnd
+    kept_state
     dpkg --purge tcpwnd >/dev/null || fail "dpkg --purge"
     if running; then down; fi
     left
@@ -138,6 +148,7 @@ for_rpm() {
     if running; then replaced "$before"; fi
     held "rpm: upgraded, options kept"
 
+    kept_state
     rpm_ --erase tcpwnd || fail "rpm --erase"
     if running; then down; fi
     grep -qx TCPWND_PORT=9092 "$config.rpmsave" || fail "the options were not saved"

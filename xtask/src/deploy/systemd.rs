@@ -18,6 +18,9 @@ const THRESHOLD: &str = "--threshold=25";
 /// `security --offline` came with 250.
 const OLDEST: u32 = 250;
 
+/// What `%S` stands for in the unit of a system's service.
+const STATE: &str = "/var/lib";
+
 const UNIT: &str = "tcpwnd.service";
 const DROP_IN: &str = "old-kernels.conf";
 
@@ -47,7 +50,7 @@ fn environment(text: &str) -> impl Iterator<Item = (String, String)> {
         .filter_map(|line| line.strip_prefix("Environment="));
     lines.filter_map(|line| {
         let (name, value) = line.split_once('=')?;
-        Some((name.to_owned(), value.replace("%t", "/run")))
+        Some((name.to_owned(), value.replace("%S", STATE)))
     })
 }
 
@@ -68,17 +71,13 @@ pub fn command_line() -> anyhow::Result<Answer> {
     // So says the unit's first line.
     let listen = "TCPWND_LISTEN=127.0.0.1:10435\n";
     ensure!(printed.contains(listen), "it printed {printed:?}");
+    // A folder that outlives the agent and the boot, for nothing else.
     let folder = text
         .lines()
-        .find_map(|line| line.strip_prefix("RuntimeDirectory="));
+        .find_map(|line| line.strip_prefix("StateDirectory="));
     let folder = folder.context("the unit has no folder for the state file")?;
-    let state = format!("TCPWND_STATE_FILE=/run/{folder}/state.json\n");
+    let state = format!("TCPWND_STATE_FILE={STATE}/{folder}/state.json\n");
     ensure!(printed.contains(&state), "it printed {printed:?}");
-    // Else it goes with the agent that is upgraded.
-    let stays = text
-        .lines()
-        .any(|line| line == "RuntimeDirectoryPreserve=yes");
-    ensure!(stays, "the state file does not outlive the agent");
     Ok(Answer::Held)
 }
 
