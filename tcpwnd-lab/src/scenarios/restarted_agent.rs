@@ -1,12 +1,14 @@
 //! The agent is restarted while damaged connections are open. With a state file the next one counts
 //! exactly those that are open still, until they are closed, and no other: not one that closed
 //! meanwhile, and not a sound one that has its addresses now. Without one it begins at 0 and says
-//! since when it has been watching; of another network namespace it claims nothing.
+//! since when it has been watching; of another network namespace it claims nothing, and neither forgets
+//! what the agents before it knew.
 
 use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -46,6 +48,12 @@ pub fn play(bench: &Bench) -> Result<String> {
     closed.reset()?;
     let mut again = closed.again(1);
     again.connect()?;
+    without_a_port(&place, damaged.len())?;
+    // The next one cannot look for any of them, and the one after that can.
+    let outside = place.outside()?;
+    let blind = outside.start(true)?;
+    outside.carries(&[], damaged.len() as u64, 0.0)?;
+    ended(blind)?;
     let second = place.start(true)?;
     place.carries(&damaged, 0, 1.0)?;
     ensure!(
@@ -113,20 +121,35 @@ fn without_a_file(place: &Place<'_>, before: f64) -> Result<()> {
     ended(agent)
 }
 
+/// Of all ports: what was carried over has the label of its own.
+fn without_a_port(place: &Place<'_>, damaged: usize) -> Result<()> {
+    let agent = place.start_for(None, true)?;
+    let page = place.get("/metrics")?;
+    for labels in [&[][..], &["local_port=\"9092\""]] {
+        let open = metric(&page, "tcpwnd_mismatched_connections", labels)?;
+        ensure!(
+            open == damaged as f64,
+            "{open} instead of {damaged} with {labels:?}"
+        );
+    }
+    let complete = metric(&page, "tcpwnd_carried_over_complete", &[])?;
+    ensure!(complete == 1.0, "complete is {complete}");
+    ended(agent)
+}
+
 /// An agent outside of the server's namespace cannot ask for its sockets.
 fn in_another_namespace(bench: &Bench, stage: &Stage) -> Result<u64> {
-    let outside = Place {
-        server: None,
-        ..Place::new(&bench.launch, stage)?
-    };
+    let outside = Place::new(&bench.launch, stage)?.outside()?;
     let agent = outside.start(true)?;
     stage.set_rmem(RMEM_AT_FIRST)?;
     let damaged = stage.damaged(31..=32)?;
     outside.wait_damaged(damaged.len())?;
     ended(agent)?;
-    let agent = outside.start(true)?;
-    outside.carries(&[], 2, 0.0)?;
-    ended(agent)?;
+    for _ in 0..2 {
+        let agent = outside.start(true)?;
+        outside.carries(&[], 2, 0.0)?;
+        ended(agent)?;
+    }
     Ok(2)
 }
 
@@ -147,7 +170,7 @@ struct Place<'a> {
     launch: &'a Launch,
     /// In the server's namespace; `None` for the laboratory's own.
     server: Option<&'a Namespace>,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     listen: SocketAddr,
 }
 
@@ -160,7 +183,17 @@ impl<'a> Place<'a> {
         Ok(Self {
             launch,
             server: Some(&stage.server),
-            folder,
+            folder: Arc::new(folder),
+            listen: free_address()?,
+        })
+    }
+
+    /// The same file, in the laboratory's own namespace.
+    fn outside(&self) -> Result<Self> {
+        Ok(Self {
+            launch: self.launch,
+            server: None,
+            folder: Arc::clone(&self.folder),
             listen: free_address()?,
         })
     }
@@ -177,11 +210,17 @@ impl<'a> Place<'a> {
     }
 
     fn start(&self, with_file: bool) -> Result<Agent> {
+        self.start_for(Some("9092"), with_file)
+    }
+
+    fn start_for(&self, port: Option<&str>, with_file: bool) -> Result<Agent> {
         let (listen, file) = (self.listen.to_string(), self.file());
         let file = file.to_str().context("an odd path")?;
         let mechanism = self.launch.mechanism.name();
-        let mut arguments = vec!["run", "--port", "9092", "--listen", &listen];
-        arguments.extend(["--mechanism", mechanism]);
+        let mut arguments = vec!["run", "--listen", &listen, "--mechanism", mechanism];
+        if let Some(port) = port {
+            arguments.extend(["--port", port]);
+        }
         if with_file {
             arguments.extend(["--state-file", file]);
         }
@@ -242,7 +281,11 @@ impl<'a> Place<'a> {
             ensure!(found == value, "{name} is {found}, not {value}");
         }
         let answer = self.answer()?;
-        let verdict = if peers.is_empty() { "clean" } else { "damaged" };
+        let verdict = match (peers.len(), unchecked) {
+            (1.., _) => "damaged",
+            (0, 1..) => "inconclusive",
+            (0, 0) => "clean",
+        };
         ensure!(
             answer.verdict == verdict && answer.damaged_open == peers.len() as u64,
             "{} are open: {answer:?}",
