@@ -193,6 +193,20 @@ mod tests {
         }
     }
 
+    /// What somebody can use up who has taken it over. The memory is the chart's.
+    #[test]
+    fn what_it_may_use_is_bounded() {
+        let text = fs::read_to_string(file("systemd").join(UNIT)).unwrap();
+        for line in ["MemoryMax=256M", "TasksMax=16", "LimitFSIZE=64M"] {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+        let values = fs::read_to_string(file("helm/tcpwnd/values.yaml")).unwrap();
+        assert!(
+            values.contains("  limits:\n    memory: 256Mi\n"),
+            "{values}"
+        );
+    }
+
     /// systemd-analyze accepts any name of a capability without a word.
     #[test]
     fn capabilities_are_those_that_the_agent_knows() {
