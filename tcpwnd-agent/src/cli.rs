@@ -211,7 +211,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub state_file: Option<PathBuf>,
 
-    /// File to create once everything is attached
+    /// File to create once everything is attached; it stays if the agent then cannot be confined
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
 

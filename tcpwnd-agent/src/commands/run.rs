@@ -78,8 +78,7 @@ async fn watch_and_serve(
     let addr = listener.local_addr()?;
     session::announce(args.ready_file.as_deref())?;
     process::release_memory();
-    let writes = keeper.as_ref().map(|keeper| keeper.folder().to_owned());
-    give_up(args, &mut session, &Needs { writes })?;
+    give_up(args, &mut session, keeper.as_mut())?;
     let status = format!("watching; metrics on http://{addr}/metrics");
     eprintln!("tcpwnd: {status}");
 
@@ -148,20 +147,25 @@ async fn watch_and_serve(
 }
 
 /// Gives up what is needed no longer, and says what holds from here on.
-fn give_up(args: &RunArgs, session: &mut Session, needs: &Needs) -> Result<()> {
+fn give_up(args: &RunArgs, session: &mut Session, keeper: Option<&mut Keeper>) -> Result<()> {
     let extent = if args.no_sandbox {
         Extent::Capabilities
     } else {
         Extent::Full
     };
-    let confinement = confine::this_process(extent, needs)?;
+    let writes = keeper.as_ref().map(|keeper| keeper.folder().to_owned());
+    let begun = confine::begin(extent, &Needs { writes })?;
+    if begun.forgoes_files()
+        && let Some(keeper) = keeper
+    {
+        keeper.stop_writing();
+    }
+    let confinement = begun.finish()?;
     eprintln!("tcpwnd: confined: {confinement}");
     for gap in confinement.gaps() {
-        eprintln!("tcpwnd: not confined by {gap}");
+        eprintln!("tcpwnd: {gap}");
     }
-    if confinement.hides_processes() {
-        session.forgo_processes();
-    }
+    session.confined_by(&confinement);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use tcpwnd_core::findings::{ClosedFlow, Finding, WindowSeen};
 
 use super::watch::Watches;
 use crate::config::{Filter, Networks};
+use crate::confine::Confinement;
 use crate::host::who::Directory;
 use crate::host::{clock, rmem_max};
 use crate::probes::{self, Attached, CountersSnapshot, ProbeStatus};
@@ -173,9 +174,11 @@ impl Session {
         totals.with_missed_runs(probes::missed_handshakes(&self.attached.status()))
     }
 
-    /// Names no processes from here on, since they are out of sight.
-    pub fn forgo_processes(&mut self) {
-        self.directory.forgo_processes();
+    /// Goes on as a confined process: with names of other processes only where they are in sight.
+    pub fn confined_by(&mut self, confinement: &Confinement) {
+        if confinement.hides_processes() {
+            self.directory.forgo_processes();
+        }
     }
 
     /// The engine with its books.

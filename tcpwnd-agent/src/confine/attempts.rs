@@ -12,6 +12,11 @@ use std::path::PathBuf;
 use std::ptr::null_mut;
 
 use libc::{c_int, c_long};
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+use super::{Confinement, Error, Extent, Needs, begin};
 
 /// Something to try.
 pub type Attempt = (&'static str, fn() -> io::Result<()>);
@@ -45,6 +50,10 @@ pub const OF_ANYBODY: &[Attempt] = &[
     ("make a process", || {
         ended(child(|| 0)?).map(|code| assert_eq!(code, 0))
     }),
+    ("make a thread", || {
+        let thread = std::thread::Builder::new().spawn(|| ());
+        thread.map(|thread| thread.join().unwrap())
+    }),
     ("connect", || {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         TcpStream::connect(listener.local_addr()?).map(drop)
@@ -53,6 +62,12 @@ pub const OF_ANYBODY: &[Attempt] = &[
     // A connection that is there could be taken apart and made anew.
     ("connect a socket", || {
         but_for(libc::EBADF, call(libc::SYS_connect, [-1, 0, 0, 0, 0]))
+    }),
+    ("bind a socket", || {
+        but_for(libc::EBADF, call(libc::SYS_bind, [-1, 0, 0, 0, 0]))
+    }),
+    ("listen on a socket", || {
+        but_for(libc::EBADF, call(libc::SYS_listen, [-1, 0, 0, 0, 0]))
     }),
     ("send to an address", || {
         let address = [0_u8; 16].as_ptr() as c_long;
@@ -170,6 +185,43 @@ pub const TO_READ: &[Attempt] = &[
     ("read a file", || File::open("/etc/passwd").map(drop)),
     ("list a folder", || fs::read_dir("/etc").map(drop)),
 ];
+
+/// Confines this process, which has one thread.
+pub fn this_process(extent: Extent, needs: &Needs) -> Result<Confinement, Error> {
+    begin(extent, needs)?.finish()
+}
+
+/// Whether there is landlock, whatever the code under test makes of the answer.
+pub fn has_landlock() -> bool {
+    const ASK_FOR_VERSION: c_long = 1;
+    let version = call(
+        libc::SYS_landlock_create_ruleset,
+        [0, 0, ASK_FOR_VERSION, 0, 0],
+    );
+    version.is_ok()
+}
+
+/// Has these calls answered with an error to this thread, and to those that it starts, as a container
+/// engine does. Where a number is given, only with that as their first argument.
+pub fn forbid(calls: &[(c_long, Option<c_int>)], errno: c_int) {
+    let rules = calls.iter().map(|&(call, first)| {
+        let is = |value: c_int| {
+            let value = u64::from(value.unsigned_abs());
+            let equal = SeccompCmpOp::Eq;
+            let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, equal, value);
+            SeccompRule::new(vec![condition.unwrap()]).unwrap()
+        };
+        (call, first.map(is).into_iter().collect())
+    });
+    let filter = SeccompFilter::new(
+        rules.collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.unsigned_abs()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
 
 /// The error number that an attempt ends with in a child that is made ready like this; 0 where it
 /// succeeds.

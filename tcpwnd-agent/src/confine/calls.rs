@@ -2,6 +2,10 @@
 //!
 //! Constraint: the one place for that. Whatever a new part of `run` asks of the kernel goes into one
 //! of these lists, as narrow as numbers can say it: what a pointer leads to no filter sees.
+//!
+//! What is asked for comes by way of the C library: the lists suit glibc on x86_64 and, as far as that
+//! is known, on aarch64. musl would want open(2) beside openat(2) on x86_64, tkill(2) for abort(), and
+//! fcntl(2) with F_SETFD.
 
 use std::collections::BTreeMap;
 
@@ -40,13 +44,11 @@ const ALWAYS: &[c_long] = &[
     // Clocks and chance.
     libc::SYS_clock_gettime, libc::SYS_clock_nanosleep, libc::SYS_getrandom, libc::SYS_gettimeofday,
     libc::SYS_nanosleep,
-    // Threads, signals, the end.
+    // Locks, signals, the end. No thread is made; the one that `check` tries this in ends by exit.
     libc::SYS_exit, libc::SYS_exit_group, libc::SYS_futex, libc::SYS_getpid, libc::SYS_gettid,
-    libc::SYS_restart_syscall, libc::SYS_rseq, libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask,
+    libc::SYS_restart_syscall, libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn, libc::SYS_sched_getaffinity, libc::SYS_sched_yield,
-    libc::SYS_set_robust_list, libc::SYS_sigaltstack,
-    // Answered by [`unanswered`] before it comes to this.
-    libc::SYS_clone3,
+    libc::SYS_sigaltstack,
 ];
 
 /// Calls that newer architectures do not have.
@@ -56,7 +58,8 @@ const OLD: &[c_long] = &[libc::SYS_epoll_wait, libc::SYS_readlink];
 const OLD: &[c_long] = &[];
 
 /// What writes: as /proc/sys belongs to root, capabilities or not, this is what keeps a taken over
-/// process from running programs through core_pattern.
+/// process from running programs through core_pattern. What is renamed is as good as written: see
+/// [`FOR_A_FILE`].
 const WRITING: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
 
 /// `_IO('$', 1)` (include/uapi/linux/perf_event.h): switches an event off before it is closed.
@@ -78,18 +81,17 @@ const SOMETIMES: &[(c_long, &[Only])] = &[
     (libc::SYS_ioctl, &[Only::Is(1, PERF_EVENT_IOC_DISABLE)]),
     // The own limits, to be read.
     (libc::SYS_prlimit64, &[Only::Is(0, 0), Only::Is(2, 0)]),
-    // Threads, and no process.
-    (libc::SYS_clone, &[Only::With(0, libc::CLONE_THREAD as u64)]),
-    (libc::SYS_prctl, &[Only::Is(0, libc::PR_SET_NAME as u64)]),
     // abort().
     (libc::SYS_tgkill, &[Only::Ourselves(0)]),
 ];
 
-/// A file that was not there before: no setting of the kernel's, and none of another program's.
+/// A file that was not there before, so that none is written over by this call alone.
 const NEW: u64 = (libc::O_CREAT | libc::O_EXCL) as u64;
 
-/// Beyond that, where a file is written anew and then put in the place of the old one. Which folder
-/// that is in is for landlock to say, and for permissions.
+/// Beyond that, where a file is written anew and then put in the place of the old one, whichever that
+/// is. Which folder that is in no number says: it is for landlock to say, or for the permissions of a
+/// user who is not root. Where neither does, to make a file and to rename it is to execute programs
+/// (/etc/passwd, /etc/ld.so.preload), so that this is not allowed then ([`super::begin`]).
 const FOR_A_FILE: &[(c_long, &[Only])] = &[
     (
         libc::SYS_openat,
@@ -108,9 +110,9 @@ const FOR_A_FILE_OLD: &[(c_long, &[Only])] = &[];
 ///
 /// # Errors
 /// When the lists are not as the library wants them.
-pub fn allowed(writes_a_file: bool) -> Result<BpfProgram, BackendError> {
+pub fn allowed(makes_files: bool) -> Result<BpfProgram, BackendError> {
     let mut lists = vec![SOMETIMES];
-    if writes_a_file {
+    if makes_files {
         lists.extend([FOR_A_FILE, FOR_A_FILE_OLD]);
     }
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = BTreeMap::new();
@@ -128,27 +130,8 @@ pub fn allowed(writes_a_file: bool) -> Result<BpfProgram, BackendError> {
     // EPERM and not the end: what a libc calls that nobody thought of costs a feature then, and not
     // the service.
     let otherwise = SeccompAction::Errno(libc::EPERM as u32);
-    compile(rules, otherwise, SeccompAction::Allow)
-}
-
-/// Makes this kernel one without clone3, whose flags lie in memory: libraries ask for a thread by
-/// clone then.
-///
-/// # Errors
-/// As [`allowed`].
-pub fn unanswered() -> Result<BpfProgram, BackendError> {
-    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let there_is_none = SeccompAction::Errno(libc::ENOSYS as u32);
-    compile(rules, SeccompAction::Allow, there_is_none)
-}
-
-fn compile(
-    rules: BTreeMap<c_long, Vec<SeccompRule>>,
-    otherwise: SeccompAction,
-    listed: SeccompAction,
-) -> Result<BpfProgram, BackendError> {
     let arch = std::env::consts::ARCH.try_into()?;
-    SeccompFilter::new(rules, otherwise, listed, arch)?.try_into()
+    SeccompFilter::new(rules, otherwise, SeccompAction::Allow, arch)?.try_into()
 }
 
 impl Only {

@@ -1,9 +1,10 @@
 //! Files and sockets by landlock: what `run` reads after everything is attached can be read, and
 //! nothing else. Nothing can be written but below a folder that was named.
 //!
-//! Constraint: what a kernel's landlock does not know yet is left out (best effort), and the kernel's
-//! version of it is told.
+//! Constraint: what a kernel's landlock does not know yet is left out (best effort), and what holds of
+//! it is told.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
-use super::Layer;
+use super::{FORBIDDEN, Layer, is_filtered};
 use crate::host::{cgroups, reason};
 
 /// The newest version whose rights were tried.
@@ -37,9 +38,35 @@ pub fn apply(writes: Option<&Path>) -> Layer {
     };
     match restrict(writes) {
         Ok(RulesetStatus::NotEnforced) => Layer::Broken("nothing of it is in force".to_owned()),
-        Ok(_) => Layer::InForce(format!("ABI {version}")),
-        Err(error) => Layer::Broken(error.to_string()),
+        Ok(_) => Layer::InForce(kind(version)),
+        Err(error) => unfinished(&error),
     }
+}
+
+/// What of it is asked for and there: its version, and what it covers if that is not everything.
+fn kind(version: libc::c_long) -> String {
+    let version = version.min(NEWEST as libc::c_long);
+    let covered = match version {
+        ..4 => " (files only)",
+        4..6 => " (files, ports)",
+        _ => "",
+    };
+    format!("ABI {version}{covered}")
+}
+
+/// Of a kernel that has it.
+fn unfinished(error: &(dyn Error + 'static)) -> Layer {
+    match errno(error) {
+        // A filter that lets one of its calls through may refuse another.
+        Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => Layer::Forbidden(FORBIDDEN.to_owned()),
+        _ => Layer::Broken(error.to_string()),
+    }
+}
+
+/// What the system said, where that is what an error comes of.
+fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
 }
 
 fn restrict(writes: Option<&Path>) -> Result<RulesetStatus, RulesetError> {
@@ -93,22 +120,14 @@ fn refused(error: &io::Error, filtered: bool) -> Layer {
             "this kernel has it, but it was not switched on at the start (lsm=landlock,...)"
                 .to_owned(),
         ),
-        Some(libc::EPERM | libc::EACCES) => {
-            Layer::Forbidden("a seccomp filter or a security module forbids it".to_owned())
-        }
+        Some(libc::EPERM | libc::EACCES) => Layer::Forbidden(FORBIDDEN.to_owned()),
         _ => Layer::Broken(reason(error)),
     }
 }
 
-/// Whether somebody else's seccomp filter is in force, as a container engine's.
-pub fn is_filtered() -> bool {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    status.contains("\nSeccomp:\t2\n")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Layer, refused};
+    use super::{Layer, kind, refused};
     use std::io::Error;
 
     #[test]
@@ -123,5 +142,21 @@ mod tests {
         assert!(matches!(of(libc::EPERM, true), Layer::Forbidden(_)));
         let broken = Layer::Broken("cannot allocate memory".to_owned());
         assert_eq!(of(libc::ENOMEM, false), broken);
+    }
+
+    #[test]
+    fn what_a_version_does_not_cover_is_said() {
+        for (version, expected) in [
+            (1, "ABI 1 (files only)"),
+            (3, "ABI 3 (files only)"),
+            (4, "ABI 4 (files, ports)"),
+            (5, "ABI 5 (files, ports)"),
+            (6, "ABI 6"),
+            (10, "ABI 10"),
+            // Of what came later nothing is asked for.
+            (99, "ABI 10"),
+        ] {
+            assert_eq!(kind(version), expected);
+        }
     }
 }

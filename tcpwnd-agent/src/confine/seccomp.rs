@@ -1,4 +1,4 @@
-//! Installing the filters of [`super::calls`].
+//! Installing the filter of [`super::calls`].
 //!
 //! Constraint: for good, for the calling thread and those that it starts. The library's own way to
 //! install has no flag for the kernel's log, so that this does it.
@@ -8,41 +8,39 @@ use std::io;
 use libc::{EACCES, EINVAL, ENOSYS, EPERM};
 use seccompiler::BpfProgram;
 
-use super::{Layer, calls};
+use super::{FORBIDDEN, Layer, calls, is_filtered};
 
 const ABSENT: &str = "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)";
-const FORBIDDEN: &str = "a seccomp filter or a security module forbids it";
 
-/// Confines this thread to the calls of [`calls::allowed`]. What is refused goes to the kernel's log.
-pub fn apply(writes_a_file: bool) -> Layer {
-    let programs = calls::unanswered().and_then(|first| {
-        let second = calls::allowed(writes_a_file)?;
-        Ok([first, second])
-    });
-    let installed = programs
-        .map_err(io::Error::other)
-        .and_then(|[first, second]| {
-            // Nobody needs to hear of calls that libraries make to find out what there is.
-            install(&first, 0)?;
-            install(&second, libc::SECCOMP_FILTER_FLAG_LOG)
-        });
-    match installed {
-        Ok(()) => Layer::InForce("filter".to_owned()),
-        Err(error) => refused(error),
+/// What it refuses goes to the kernel's log, or does not.
+const LOGGED: &str = "filter";
+const UNLOGGED: &str = "filter (not logged)";
+
+/// Confines this thread to the calls of [`calls::allowed`]. What is refused goes to the kernel's log
+/// where seccomp(2) is to be had.
+pub fn apply(makes_files: bool) -> Layer {
+    let filtered = is_filtered();
+    let program = calls::allowed(makes_files).map_err(io::Error::other);
+    match program.and_then(|program| install(&program)) {
+        Ok(kind) => Layer::InForce(kind.to_owned()),
+        Err(error) => refused(&error, filtered),
     }
 }
 
-fn refused(error: io::Error) -> Layer {
+/// `filtered`: somebody else's filter is in force, so that the kernel has them.
+fn refused(error: &io::Error, filtered: bool) -> Layer {
     match error.raw_os_error() {
+        Some(EPERM | EACCES) => Layer::Forbidden(FORBIDDEN.to_owned()),
+        // As some container engines answer for calls that they do not know.
+        Some(ENOSYS | EINVAL) if filtered => Layer::Forbidden(FORBIDDEN.to_owned()),
         // Kernels that were built without filters know the call, and not this use of it
         // (seccomp_set_mode_filter, kernel/seccomp.c, 5.10).
         Some(ENOSYS | EINVAL) => Layer::Absent(ABSENT.to_owned()),
-        Some(EPERM | EACCES) => Layer::Forbidden(FORBIDDEN.to_owned()),
-        _ => Layer::Broken(crate::host::reason(&error)),
+        _ => Layer::Broken(crate::host::reason(error)),
     }
 }
 
-fn install(program: &BpfProgram, flags: libc::c_ulong) -> io::Result<()> {
+fn install(program: &BpfProgram) -> io::Result<&'static str> {
     // The library's instruction has the kernel's layout, under a name of its own.
     let len = u16::try_from(program.len()).map_err(io::Error::other)?;
     let program = libc::sock_fprog {
@@ -54,15 +52,23 @@ fn install(program: &BpfProgram, flags: libc::c_ulong) -> io::Result<()> {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            flags,
+            libc::SECCOMP_FILTER_FLAG_LOG,
             &raw const program,
         )
     };
     if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+        return Ok(LOGGED);
     }
+    let error = io::Error::last_os_error();
+    // Whoever keeps seccomp(2) from us may know the older way only.
+    if let Some(EPERM | ENOSYS) = error.raw_os_error() {
+        let filter = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
+        // SAFETY: as above.
+        if unsafe { libc::prctl(libc::PR_SET_SECCOMP, filter, &raw const program) } == 0 {
+            return Ok(UNLOGGED);
+        }
+    }
+    Err(error)
 }
 
 #[cfg(test)]
@@ -72,10 +78,13 @@ mod tests {
 
     #[test]
     fn absent_forbidden_and_broken_are_told_apart() {
-        let of = |errno| refused(Error::from_raw_os_error(errno));
-        assert!(matches!(of(libc::EINVAL), Layer::Absent(_)));
-        assert!(matches!(of(libc::EPERM), Layer::Forbidden(_)));
+        let of = |errno, filtered| refused(&Error::from_raw_os_error(errno), filtered);
+        for errno in [libc::EINVAL, libc::ENOSYS] {
+            assert!(matches!(of(errno, false), Layer::Absent(_)));
+            assert!(matches!(of(errno, true), Layer::Forbidden(_)));
+        }
+        assert!(matches!(of(libc::EPERM, false), Layer::Forbidden(_)));
         let broken = Layer::Broken("cannot allocate memory".to_owned());
-        assert_eq!(of(libc::ENOMEM), broken);
+        assert_eq!(of(libc::ENOMEM, true), broken);
     }
 }

@@ -5,8 +5,10 @@ use std::sync::OnceLock;
 
 use libc::{EACCES, EPERM};
 
-use super::attempts::{Attempt, OF_ANYBODY, OF_ROOT, TO_READ, refusal};
-use super::{Extent, Layer, Needs, attempt, capabilities, files, seccomp, this_process};
+use super::attempts::{
+    Attempt, OF_ANYBODY, OF_ROOT, TO_READ, child, ended, forbid, refusal, this_process,
+};
+use super::{Extent, Layer, Needs, attempt, begin, capabilities, files, seccomp};
 
 /// What a kernel can be built without, as 5.10-affected is.
 const LACKED: [(&str, i32); 4] = [
@@ -85,7 +87,8 @@ fn landlock_alone_keeps_root_from_files_and_ports() {
         assert!(release.starts_with("5.10."), "{release}: {landlock}");
         return;
     };
-    let version: u32 = version.strip_prefix("ABI ").unwrap().parse().unwrap();
+    let number = version.split(' ').nth(1).unwrap();
+    let version: u32 = number.parse().unwrap();
     let confine = || assert!(matches!(files::apply(None), Layer::InForce(_)));
     let on_files = named(&[
         "make a file",
@@ -103,6 +106,46 @@ fn landlock_alone_keeps_root_from_files_and_ports() {
     );
     let signal = named(&["signal another process"]);
     try_all(&[&signal], confine, if version < 6 { 0 } else { EPERM });
+}
+
+/// Root owns what is worth writing over. Landlock hidden is as good as a kernel without it.
+#[test]
+#[ignore = "runs in a VM: cargo xtask test"]
+fn root_without_landlock_makes_and_renames_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["ours", "passwd"] {
+        std::fs::write(path(name), name).unwrap();
+    }
+    let needs = Needs {
+        writes: Some(folder.path().to_owned()),
+    };
+    let work = |user: libc::uid_t| {
+        forbid(&[(libc::SYS_landlock_create_ruleset, None)], libc::ENOSYS);
+        // SAFETY: takes numbers only.
+        assert_eq!(unsafe { libc::setuid(user) }, 0);
+        let begun = begin(Extent::Full, &needs).unwrap();
+        assert_eq!(begun.forgoes_files(), user == 0);
+        let confinement = begun.finish().unwrap();
+        let no_state = |gap: &&String| gap.starts_with("no state is kept: ");
+        let told = confinement.gaps().iter().filter(no_state).count();
+        assert_eq!(told, usize::from(user == 0));
+        let done = [
+            std::fs::rename(path("ours"), path("passwd")),
+            std::fs::remove_file(path("passwd")),
+            std::fs::File::create_new(path("new")).map(drop),
+        ];
+        let expected = if user == 0 { EPERM } else { EACCES };
+        for done in done {
+            assert_eq!(done.unwrap_err().raw_os_error(), Some(expected));
+        }
+        0
+    };
+    // Another user's own permissions say where.
+    for user in [0, 65_534] {
+        assert_eq!(ended(child(|| work(user)).unwrap()).unwrap(), 0);
+    }
+    assert_eq!(std::fs::read_to_string(path("passwd")).unwrap(), "passwd");
 }
 
 /// What `who` looks at: landlock leaves what everybody may know of a process, and no more, to root

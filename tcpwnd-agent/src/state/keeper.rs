@@ -167,6 +167,15 @@ impl Keeper {
         std::mem::take(&mut self.lines)
     }
 
+    /// Writes no more, and leaves no file that would speak for it to the next agent.
+    pub fn stop_writing(&mut self) {
+        if std::mem::take(&mut self.writes) {
+            self.numbers.errors += 1;
+            // Where it cannot be removed the next one reads what this one read.
+            let _ = self.file.remove();
+        }
+    }
+
     /// Reads the file, and takes those of its connections over that are open and wanted, for an agent
     /// that has been watching since then (nanoseconds of CLOCK_MONOTONIC). From here on the file is
     /// this agent's.
