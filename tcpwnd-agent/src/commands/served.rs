@@ -213,6 +213,7 @@ impl Pages for State {
             state: self.keeper.borrow().as_ref().map(Keeper::numbers),
             log_lines_held_back: self.held_back.borrow().total(),
             connections: &self.connections,
+            layers: session.layers(),
             watching_since: seconds(since),
             kernel: &kernel::release(),
             process: Process::read(),

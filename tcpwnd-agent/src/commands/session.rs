@@ -48,6 +48,7 @@ pub struct Session {
     engine: Engine,
     watches: Watches,
     directory: Directory,
+    layers: Vec<(&'static str, bool)>,
     window_failed: bool,
 }
 
@@ -87,6 +88,7 @@ impl Session {
             engine,
             watches: Watches::default(),
             directory: Directory::default(),
+            layers: Vec::new(),
             window_failed: false,
         };
         Ok((session, ring))
@@ -176,9 +178,19 @@ impl Session {
 
     /// Goes on as a confined process: with names of other processes only where they are in sight.
     pub fn confined_by(&mut self, confinement: &Confinement) {
+        self.layers = confinement
+            .layers()
+            .map(|(name, layer)| (name, layer.holds()))
+            .into();
         if confinement.hides_processes() {
             self.directory.forgo_processes();
         }
+    }
+
+    /// What confines this process by name, and whether it does. Empty as long as nothing was tried.
+    #[must_use]
+    pub fn layers(&self) -> &[(&'static str, bool)] {
+        &self.layers
     }
 
     /// The engine with its books.

@@ -43,6 +43,14 @@ pub fn http(view: &View<'_>) -> Vec<Family> {
 
 pub fn about(view: &View<'_>) -> Vec<Family> {
     let process = view.process;
+    let confined = Family::gauge(
+        "tcpwnd_confined",
+        "1 where this layer keeps the agent to what it needs once everything is attached",
+    );
+    let confined = view.layers.iter().fold(confined, |family, (name, holds)| {
+        let labels = vec![("layer", (*name).into())];
+        family.with(labels, f64::from(u8::from(*holds)))
+    });
     let whole = |value: Option<u64>| value.map(|value| value as f64);
     vec![
         Family::gauge(
@@ -50,6 +58,7 @@ pub fn about(view: &View<'_>) -> Vec<Family> {
             "When watching began: connections that are older were not seen",
         )
         .value(view.watching_since),
+        confined,
         Family::gauge("tcpwnd_build_info", "What is running here; always 1").with(
             vec![
                 ("version", env!("CARGO_PKG_VERSION").into()),

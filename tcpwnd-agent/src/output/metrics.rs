@@ -45,6 +45,8 @@ pub struct View<'a> {
     pub log_lines_held_back: u64,
     /// The HTTP connections.
     pub connections: &'a Connections,
+    /// What confines this process, by name, and whether it does.
+    pub layers: &'a [(&'static str, bool)],
     /// When watching began, seconds since the epoch.
     pub watching_since: f64,
     /// The kernel's release.

@@ -76,6 +76,7 @@ fn scrape_of(
         }),
         log_lines_held_back: 0,
         connections: &Connections::default(),
+        layers: &[("seccomp", true), ("landlock", false)],
         watching_since: 1_700_000_000.25,
         kernel: "6.12.107-\"odd\"\\kernel",
         process,
