@@ -27,6 +27,17 @@ enabled() {
     [ "$state" = "$1" ] || fail "the service is $state instead of $1"
 }
 
+# Nothing of the agent $1 is missing that it confines itself by, and it misses nothing since.
+confined() {
+    journalctl --sync
+    said=$(journalctl --no-pager --output cat "_PID=$1")
+    printf '%s\n' "$said" | grep -q '^tcpwnd: confined: ' || fail "$1 does not say that it is confined"
+    gaps=$(printf '%s\n' "$said" | grep -E 'not confined by|no state is kept|failed to notify') || true
+    [ -z "$gaps" ] || fail "$gaps"
+    refused=$(journalctl --no-pager --dmesg --output cat | grep 'type=1326' | grep 'comm="tcpwnd"') || true
+    [ -z "$refused" ] || fail "it was refused a system call: $refused"
+}
+
 # Prints the main process's number, once the service is ready and can be asked.
 up() {
     systemctl is-active --quiet tcpwnd.service || fail "the service does not run"
@@ -36,6 +47,7 @@ up() {
     capabilities=$(sed -n 's/^CapEff:\t//p' "/proc/$pid/status")
     [ "$capabilities" = 0000000000000000 ] || fail "it holds capabilities: $capabilities"
     [ "$(stat --format %u "/proc/$pid")" != 0 ] || fail "it runs as root"
+    confined "$pid"
     echo "$pid"
 }
 
