@@ -4,16 +4,13 @@
 use std::fs;
 use std::io;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::net::in_a_thread;
 use crate::trace_probe::{TraceProbe, field};
 
-/// The kernel's version of landlock.
-///
-/// # Errors
-/// ENOSYS where it has none.
-pub fn landlock_version() -> io::Result<i64> {
+/// The kernel's version of landlock; ENOSYS where it has none.
+fn landlock_version() -> io::Result<i64> {
     // LANDLOCK_CREATE_RULESET_VERSION (include/uapi/linux/landlock.h).
     const ASK: u32 = 1;
     // SAFETY: asked for its version, the kernel wants no attributes.
@@ -25,6 +22,36 @@ pub fn landlock_version() -> io::Result<i64> {
         return Err(io::Error::last_os_error());
     }
     Ok(version)
+}
+
+/// The newest version of landlock that the agent asks for.
+const NEWEST: i64 = 10;
+
+/// What the agent can have of this kernel's landlock, in its words, or why it has none.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn landlock() -> Result<Result<String, &'static str>> {
+    let version = match landlock_version() {
+        Ok(version) => version.min(NEWEST),
+        Err(error) => return no_landlock(&error).map(Err),
+    };
+    let covered = match version {
+        ..4 => " (files only)",
+        4..6 => " (files, ports)",
+        _ => "",
+    };
+    Ok(Ok(format!("ABI {version}{covered}")))
+}
+
+fn no_landlock(error: &io::Error) -> Result<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS) => Ok("this kernel has none (from 5.13 on)"),
+        Some(libc::EOPNOTSUPP) => {
+            Ok("this kernel has it, but it was not switched on at the start (lsm=landlock,...)")
+        }
+        _ => bail!("failed to ask for landlock: {error}"),
+    }
 }
 
 /// What the kernel says of a thread (proc_pid_status(5)).
@@ -180,7 +207,7 @@ fn denied() -> Result<Denial> {
 
 #[cfg(test)]
 mod tests {
-    use super::{denied, status, threads};
+    use super::{denied, no_landlock, status, threads};
     use crate::net::in_a_thread;
 
     #[test]
@@ -191,6 +218,14 @@ mod tests {
         let status = status(text).unwrap();
         assert_eq!((status.capabilities, status.bounding), (0x11, 0xc0 << 32));
         assert_eq!((status.no_new_privs, status.seccomp), (1, 2));
+    }
+
+    #[test]
+    fn why_there_is_no_landlock_is_not_guessed() {
+        let of = |errno| no_landlock(&std::io::Error::from_raw_os_error(errno));
+        assert!(of(libc::ENOSYS).unwrap().contains("5.13"));
+        assert!(of(libc::EOPNOTSUPP).unwrap().contains("lsm="));
+        assert!(of(libc::EPERM).is_err());
     }
 
     #[test]

@@ -13,12 +13,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::bench::Bench;
 use super::stage::unlocked;
 use crate::agent::{Caps, Launch, Mechanism};
-use crate::confined::landlock_version;
+use crate::confined;
 use crate::mounts::with_mounts;
 use crate::net::{Changed, run};
 use crate::socket::ListenOptions;
@@ -249,12 +249,9 @@ fn release() -> Result<String> {
 
 /// What `check` says of landlock, from what the kernel answers when it is asked here.
 fn landlock() -> Result<String> {
-    Ok(match landlock_version() {
-        Ok(version) => format!("supported: ABI {version}"),
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-            "unsupported: this kernel has none (from 5.13 on)".to_owned()
-        }
-        Err(error) => bail!("failed to ask for landlock: {error}"),
+    Ok(match confined::landlock()? {
+        Ok(kind) => format!("supported: {kind}"),
+        Err(why) => format!("unsupported: {why}"),
     })
 }
 

@@ -11,7 +11,7 @@ use super::bench::{Bench, Unsupported};
 use super::open_now::free_address;
 use super::stage::Stage;
 use crate::agent::{Agent, Caps};
-use crate::confined::{Denials, Status, landlock_version, threads};
+use crate::confined::{Denials, Status, landlock, threads};
 use crate::http::{get, metric};
 use crate::net::run;
 use crate::wait::{self, PATIENCE};
@@ -76,7 +76,27 @@ pub fn play(bench: &Bench) -> Result<String> {
         code == 0 && said.contains("\ntcpwnd: not confined by landlock: --no-sandbox\n"),
         "tcpwnd ended with {code}: {said}"
     );
+    root_keeps_no_state(bench)?;
     Ok(format!("{told}; no call refused"))
+}
+
+/// Root without landlock makes no file, not even that one.
+fn root_keeps_no_state(bench: &Bench) -> Result<()> {
+    if bench.launch.caps != Caps::All || landlock()?.is_ok() {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir().context("failed to make a directory")?;
+    let file = folder.path().join("state.json");
+    fs::write(&file, "").context("failed to make a file")?;
+    let path = file.to_str().context("an odd path")?;
+    let (mut agent, _) = start(bench, &["--state-file", path])?;
+    agent.signal(libc::SIGTERM)?;
+    let (_, code, said) = agent.end()?;
+    ensure!(
+        code == 0 && said.contains("\ntcpwnd: no state is kept: ") && !file.exists(),
+        "it was to remove {path} and to say so; it ended with {code}: {said}"
+    );
+    Ok(())
 }
 
 fn start(bench: &Bench, more: &[&str]) -> Result<(Agent, SocketAddr)> {
@@ -133,6 +153,14 @@ fn busy(stage: &Stage, agent: &mut Agent, listen: SocketAddr) -> Result<()> {
     }
     agent.wait_kind("closed", DAMAGED.into())?;
     let page = get(listen, "/metrics")?;
+    for (layer, holds) in [("seccomp", true), ("landlock", landlock()?.is_ok())] {
+        let label = format!("layer=\"{layer}\"");
+        let told = metric(&page, "tcpwnd_confined", &[&label])?;
+        ensure!(
+            told == f64::from(u8::from(holds)),
+            "tcpwnd_confined of {layer} is {told}"
+        );
+    }
     let all = f64::from(SOUND + DAMAGED);
     wait::until_true(PATIENCE, "the agent to count everything", || {
         Ok(metric(&get(listen, "/metrics")?, "tcpwnd_handshakes_total", &[])? == all)
@@ -153,21 +181,18 @@ fn busy(stage: &Stage, agent: &mut Agent, listen: SocketAddr) -> Result<()> {
 /// What it said of its confinement, which has to be what this kernel has.
 fn announced(said: &str) -> Result<String> {
     let in_one = "tcpwnd: confined: no capabilities, no_new_privs, seccomp filter";
-    let landlock = landlock_version();
-    let (expected, gap) = match landlock {
-        Ok(version) => (format!("{in_one}, landlock ABI {version}"), None),
-        Err(_) => (
-            in_one.to_owned(),
-            Some(
-                "tcpwnd: not confined by landlock: unsupported: this kernel has none (from 5.13 on)",
-            ),
-        ),
+    let (expected, gap) = match landlock()? {
+        Ok(kind) => (format!("{in_one}, landlock {kind}"), None),
+        Err(why) => {
+            let gap = format!("tcpwnd: not confined by landlock: unsupported: {why}");
+            (in_one.to_owned(), Some(gap))
+        }
     };
     let mut lines = said.lines();
     let found = lines.find(|line| line.starts_with("tcpwnd: confined: "));
     let next = lines.next().filter(|line| line.contains("not confined"));
     ensure!(
-        found == Some(&expected) && next == gap,
+        found == Some(&expected) && next == gap.as_deref(),
         "it was to say {expected:?} and {gap:?}: {said}"
     );
     let told = expected.strip_prefix("tcpwnd: confined: ");
