@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use super::bench::Bench;
 use super::open_now::free_address;
 use super::stage::{RMEM_AT_FIRST, Rmem, Stage};
-use crate::agent::{Agent, Launch};
+use crate::agent::{Agent, Caps, Launch};
+use crate::confined::landlock;
 use crate::findings::{Answer, CarriedOver};
 use crate::http::{get, metric};
 use crate::net::Namespace;
@@ -223,6 +224,10 @@ impl<'a> Place<'a> {
         }
         if with_file {
             arguments.extend(["--state-file", file]);
+            // Where there is no landlock root keeps none, unless it may do anything anyway.
+            if self.launch.caps == Caps::All && landlock()?.is_err() {
+                arguments.push("--no-sandbox");
+            }
         }
         self.there(|| self.launch.start(&arguments))
     }
