@@ -123,9 +123,17 @@ fn record(call: &Call, skb: Object, key: &FlowKey) -> Result<()> {
     let Some(new) = handshake(Builder::MakeSynack) else {
         return Ok(());
     };
-    let header = options::tcp_header(skb)?;
-    describe(call, header, &mut new.first)?;
-    count_listener(call, &new.first);
+    let header = options::tcp_header(skb);
+    if let Ok(header) = &header
+        && is_of_another_call(call, *header)
+    {
+        count(Counter::EntryMissed);
+        return Err(Unreadable);
+    }
+    // Whatever else can be read of it: that a listener sends no cookies is concluded from there being
+    // none in the count (cookie_check::returned).
+    count_listener(call);
+    describe(call, header?, &mut new.first)?;
     if let Some(known) = HANDSHAKES.get_ptr_mut(key) {
         // SAFETY: an element that is evicted meanwhile stays readable and writable memory of
         // the map; what is written then is lost or overwritten, and pairing by sequence number
@@ -177,23 +185,35 @@ fn differ(first: &SynAck, other: &SynAck) -> bool {
         || (first.flags ^ other.flags) & !synack_flags::PROXIED != 0
 }
 
+/// Whether the notes are those of another call's entry: a run was skipped in between (kprobe only).
+#[inline(always)]
+fn is_of_another_call(call: &Call, header: Object) -> bool {
+    match (
+        options::sequence(header),
+        call.req.get::<u32>(Field::ReqSntIsn),
+    ) {
+        (Ok(sent), Ok(noted)) => sent != noted,
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn is_cookie(call: &Call) -> Result<bool> {
+    Ok(call.kind == SYNACK_COOKIE || call.req.bits(Field::ReqSyncookie)? != 0)
+}
+
 #[inline(always)]
 fn describe(call: &Call, header: Object, into: &mut SynAck) -> Result<()> {
     let req = call.req;
     // SAFETY: a helper without arguments.
     into.ktime_ns = unsafe { bpf_ktime_get_ns() };
     into.isn = options::sequence(header)?;
-    if req.get::<u32>(Field::ReqSntIsn)? != into.isn {
-        // The notes of another call's entry: a run was skipped in between (kprobe only).
-        count(Counter::EntryMissed);
-        return Err(Unreadable);
-    }
     into.window_clamp = req.get(Field::ReqWindowClamp)?;
     into.rcv_wscale = req.bits(Field::ReqRcvWscale)? as u8;
     into.snd_wscale = req.bits(Field::ReqSndWscale)? as u8;
     into.kind = call.kind as u8;
     let mut flags = 0;
-    if call.kind == SYNACK_COOKIE || req.bits(Field::ReqSyncookie)? != 0 {
+    if is_cookie(call)? {
         flags |= synack_flags::COOKIE;
     }
     if call.sk.get::<u8>(Field::State)? as u32 != states::LISTEN {
@@ -232,13 +252,13 @@ fn note_state(listener: Object, slot: &mut ListenerSlot) -> Result<()> {
 }
 
 #[inline(always)]
-fn count_listener(call: &Call, synack: &SynAck) {
+fn count_listener(call: &Call) {
     let Ok(listener) = listener(call) else { return };
     let Some(slot) = listeners::slot_of(listener) else {
         return;
     };
     add(&mut slot.synacks);
-    if synack.flags & synack_flags::COOKIE != 0 {
+    if is_cookie(call).unwrap_or(false) {
         add(&mut slot.cookies_sent);
     }
     // What was read before something could not be is newer than what was there.
