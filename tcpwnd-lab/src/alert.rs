@@ -4,19 +4,21 @@
 //! Constraint: real time and the rules as they are shipped; whatever else is pending or firing at any
 //! time is a failure.
 
-mod producers;
+mod dashboard;
 mod watch;
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use serde::Serialize;
 
 use crate::agent::{Agent, Caps, Launch, Mechanism};
 use crate::client::Client;
+use crate::node_exporter::NodeExporter;
+use crate::producers::{AT_A_TIME, COUNT, DELAY, PORT, Producers};
 use crate::prometheus::{Prometheus, SCRAPE, State};
 use crate::scenarios::free_address;
 
-use producers::{AT_A_TIME, COUNT, DELAY, PORT, Producers};
 use watch::Watch;
 
 /// The alert that is about the damage itself.
@@ -35,7 +37,13 @@ const DAMAGED: usize = 100;
 const OPEN: &str = "sum(tcpwnd_mismatched_connections)";
 
 /// Prometheus' own word for how long the agent let it wait, in seconds.
-const SLOWEST: &str = "max_over_time(scrape_duration_seconds[20m])";
+const SLOWEST: &str = r#"max_over_time(scrape_duration_seconds{job="tcpwnd"}[20m])"#;
+
+/// The last line, for whoever draws it.
+#[derive(Serialize)]
+struct Dashboard {
+    panels: Vec<dashboard::Shown>,
+}
 
 /// Shows it.
 ///
@@ -45,19 +53,27 @@ pub fn run(affected: bool) -> Result<()> {
     let mut producers = Producers::new(affected)?;
     let listen = free_address()?;
     let mut agent = start_agent(listen)?;
-    let prometheus = Prometheus::start(listen)?;
+    let node = NodeExporter::start(producers.at())?;
+    let prometheus = Prometheus::start(listen, node.address)?;
     introduce(listen, &prometheus, affected)?;
-    let mut watch = Watch::new(prometheus);
+    let mut watch = Watch::new(prometheus)?;
 
     let clients = all_is_well(&mut producers, &mut watch)?;
     let (sound, damaged) = storm(&mut producers, clients, &mut watch)?;
-    alerted(&mut watch, damaged.len())?;
+    let count = damaged.len();
+    alerted(&mut watch, count)?;
     let healed = reconnect(&producers, damaged, &mut watch)?;
     resolved(&mut watch)?;
     let open = sound.len() + healed.len();
     watch.say(&format!("{open} sound connections are open, no alert"));
     let slowest = watch.prometheus.value(SLOWEST)?;
     eprintln!("tcpwnd-lab: the slowest scrape took {slowest:?} s");
+    let panels = dashboard::ask(&watch.prometheus, watch.span()?, count)?;
+    watch.say(&format!(
+        "each query of the {} panels of deploy/grafana/tcpwnd.json has a result",
+        panels.len()
+    ));
+    println!("{}", serde_json::to_string(&Dashboard { panels })?);
 
     agent.signal(libc::SIGTERM)?;
     let (_, code) = agent.wait_end()?;

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -20,6 +21,12 @@ use crate::scenarios::free_address;
 use crate::wait;
 
 const RULES: &str = include_str!("../../deploy/prometheus/tcpwnd.rules.yml");
+
+/// What the agent's job is called: the rules and the dashboard want it to have `tcpwnd` in it.
+pub const JOB: &str = "tcpwnd";
+
+/// What the host is called, by which the dashboard joins the agent's series and node_exporter's.
+const HOST: &str = "broker-1";
 
 /// It is a large program: an emulated machine takes a while to load it.
 const START: Duration = Duration::from_secs(120);
@@ -93,6 +100,36 @@ struct Vector {
     result: Vec<Sample>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Matrix {
+    result: Vec<Samples>,
+}
+
+/// One series over time.
+#[derive(Debug, Deserialize)]
+struct Samples {
+    metric: BTreeMap<String, String>,
+    values: Vec<(f64, String)>,
+}
+
+/// One series over time.
+#[derive(Debug, PartialEq)]
+pub struct Series {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// When, in seconds since 1970, and what. Where it has no value there is no point.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// From when until when, in seconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// The first moment.
+    pub from: f64,
+    /// The last one.
+    pub until: f64,
+}
+
 /// When, in seconds since 1970, and what.
 #[derive(Debug, Deserialize)]
 struct Sample {
@@ -100,21 +137,21 @@ struct Sample {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes this agent, and waits until it has done so.
+    /// Starts one that scrapes this agent and the same host's node_exporter, and waits until it has
+    /// done so.
     ///
     /// # Errors
     /// When there is no Prometheus, or it does not start; the message has what it printed.
-    pub fn start(agent: SocketAddr) -> Result<Self> {
+    pub fn start(agent: SocketAddr, node: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a directory")?;
         let place = |name: &str| folder.path().join(name);
         fs::write(place("tcpwnd.rules.yml"), RULES).context("failed to write the rules")?;
         let configuration = format!(
             "global: {{scrape_interval: {SCRAPE}s, evaluation_interval: 1s}}\n\
              rule_files: [tcpwnd.rules.yml]\n\
-             scrape_configs:\n\
-             - job_name: tcpwnd\n  \
-               static_configs: [{{targets: ['{agent}']}}]\n"
-        );
+             scrape_configs:\n"
+        ) + &job(JOB, agent)
+            + &job("node", node);
         fs::write(place("prometheus.yml"), configuration)
             .context("failed to write Prometheus' configuration")?;
         let log = File::create(place("log")).context("failed to make a log")?;
@@ -141,14 +178,14 @@ impl Prometheus {
     }
 
     fn wait_scraped(&mut self) -> Result<()> {
-        wait::until_true(START, "Prometheus to scrape the agent", || {
+        wait::until_true(START, "Prometheus to scrape both", || {
             let ended = self.child.try_wait();
             if let Some(status) = ended.context("failed to look after Prometheus")? {
                 bail!("prometheus ended at once ({status})");
             }
             std::thread::sleep(ASK_EVERY);
             // Nobody listens there at first, and then it is not ready.
-            Ok(matches!(self.value("up"), Ok(Some(1.0))))
+            Ok(matches!(self.value("sum(up)"), Ok(Some(2.0))))
         })
         .with_context(|| said(self.folder.path()))
     }
@@ -181,12 +218,12 @@ impl Prometheus {
         Ok(alerts.alerts)
     }
 
-    /// The value of a query without blanks whose result is one number, if it has a result.
+    /// The value of a query whose result is one number, if it has a result.
     ///
     /// # Errors
     /// When it does not answer, or the result is several numbers.
     pub fn value(&self, query: &str) -> Result<Option<f64>> {
-        let vector: Vector = self.ask(&format!("/api/v1/query?query={query}"))?;
+        let vector: Vector = self.ask(&format!("/api/v1/query?query={}", escaped(query)))?;
         ensure!(vector.result.len() <= 1, "{query} has several results");
         let Some(Sample { value: (_, text) }) = vector.result.first() else {
             return Ok(None);
@@ -197,11 +234,69 @@ impl Prometheus {
             .with_context(|| format!("{query} is {text}"))
     }
 
+    /// What a query has come to over time, a point for each scrape.
+    ///
+    /// # Errors
+    /// When it is wrong, or Prometheus does not answer.
+    pub fn over_time(&self, query: &str, span: Span) -> Result<Vec<Series>> {
+        let Span { from, until } = span;
+        let query = escaped(query);
+        let path = format!(
+            "/api/v1/query_range?query={query}&start={from:.3}&end={until:.3}&step={SCRAPE}"
+        );
+        let matrix: Matrix = self.ask(&path)?;
+        matrix.result.into_iter().map(Series::read).collect()
+    }
+
+    /// The values that a label has in the series that a selector takes.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn values_of(&self, label: &str, selector: &str) -> Result<Vec<String>> {
+        let selector = escaped(selector);
+        self.ask(&format!("/api/v1/label/{label}/values?match[]={selector}"))
+    }
+
     fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let page = get_whole(self.address, path)?;
         let answer: Answer<T> = serde_json::from_str(&page)
             .with_context(|| format!("{path}: not an answer: {page}"))?;
         Ok(answer.data)
+    }
+}
+
+/// What it is to scrape as `job`.
+fn job(job: &str, target: SocketAddr) -> String {
+    format!(
+        "- job_name: {job}\n  \
+           static_configs:\n  \
+           - targets: ['{target}']\n    \
+             labels: {{instance: '{HOST}:{}'}}\n",
+        target.port()
+    )
+}
+
+/// As it may stand in an address.
+fn escaped(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
+impl Series {
+    /// What is no number (as 0 / 0) is no point.
+    fn read(samples: Samples) -> Result<Self> {
+        let mut points = Vec::with_capacity(samples.values.len());
+        for (at, text) in samples.values {
+            let value: f64 = text
+                .parse()
+                .with_context(|| format!("{text} is no value"))?;
+            if value.is_finite() {
+                points.push((at, value));
+            }
+        }
+        Ok(Self {
+            labels: samples.metric,
+            points,
+        })
     }
 }
 
@@ -220,7 +315,7 @@ impl Drop for Prometheus {
 
 #[cfg(test)]
 mod tests {
-    use super::{Alerts, Answer, State, Vector};
+    use super::{Alerts, Answer, Matrix, Series, State, Vector};
 
     #[test]
     fn answers_as_prometheus_2_42_gives_them() {
@@ -238,5 +333,13 @@ mod tests {
             "value":[1795358805.473,"1"]}]}}"#;
         let answer: Answer<Vector> = serde_json::from_str(page).unwrap();
         assert_eq!(answer.data.result[0].value.1, "1");
+
+        let page = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},
+            "values":[[1795358805.473,"1.5"],[1795358810.473,"NaN"],[1795358815.473,"2"]]}]}}"#;
+        let mut answer: Answer<Matrix> = serde_json::from_str(page).unwrap();
+        let series = Series::read(answer.data.result.remove(0)).unwrap();
+        assert_eq!(series.labels["a"], "b");
+        let values: Vec<_> = series.points.iter().map(|(_, value)| *value).collect();
+        assert_eq!(values, [1.5, 2.0]);
     }
 }

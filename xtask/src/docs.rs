@@ -41,6 +41,9 @@ const DEMO: Part = Part {
     end: "<!-- end of demo -->",
 };
 
+/// The picture of the dashboard.
+const DASHBOARD_PICTURE: &str = "docs/dashboard.svg";
+
 /// Under which headings docs/detection.md has tables of causes.
 const OF_CAUSES: [&str; 2] = ["Causes", "Connections that this host opens"];
 
@@ -121,17 +124,25 @@ pub fn write_demo(printed: &str) -> anyhow::Result<()> {
     DEMO.write(&format!("```text\n{}\n```", printed.trim()))
 }
 
-/// Writes what the alerts did, with date and command, between the markers of docs/alerting.md.
+/// Writes what the alerts did, with date and command, between the markers of docs/alerting.md, and
+/// what the dashboard showed as a picture.
 ///
 /// # Errors
 ///
 /// As [`write_matrix`].
-pub fn write_alerts(printed: &str) -> anyhow::Result<()> {
-    ALERTS.write(&format!(
-        "{}:\n\n```text\n{}\n```",
-        stamp()?,
-        printed.trim()
-    ))
+pub fn write_alerts(printed: &str, picture: &str) -> anyhow::Result<()> {
+    write_picture(DASHBOARD_PICTURE, picture)?;
+    ALERTS.write(&story(printed)?)
+}
+
+fn story(printed: &str) -> anyhow::Result<String> {
+    let printed = printed.trim();
+    Ok(format!("{}:\n\n```text\n{printed}\n```", stamp()?))
+}
+
+fn write_picture(file: &str, picture: &str) -> anyhow::Result<()> {
+    let path = paths::workspace().join(file);
+    fs::write(&path, picture).with_context(|| format!("write {file}"))
 }
 
 impl Part {

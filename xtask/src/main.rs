@@ -1,6 +1,7 @@
 //! tcpwnd's automation: `cargo xtask COMMAND`.
 
 mod build;
+mod charts;
 mod command;
 mod demo;
 mod deploy;

@@ -1,12 +1,12 @@
 //! What Prometheus says of the alerts, told whenever it changes.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 
-use super::producers::PORT;
-use crate::prometheus::{ASK_EVERY, Prometheus, State};
+use crate::producers::PORT;
+use crate::prometheus::{ASK_EVERY, Prometheus, Span, State};
 use crate::wait;
 
 /// How long a change may take: the rule that looks back for 5 minutes, and as much again for an
@@ -25,17 +25,34 @@ pub struct Watch {
     /// Where questions go.
     pub prometheus: Prometheus,
     begin: Instant,
+    /// The same in seconds since 1970, as Prometheus has it.
+    begin_at: f64,
     states: BTreeMap<String, State>,
 }
 
 impl Watch {
     /// The story's time begins now.
-    pub fn new(prometheus: Prometheus) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the clock is wrong.
+    pub fn new(prometheus: Prometheus) -> Result<Self> {
+        Ok(Self {
             prometheus,
             begin: Instant::now(),
+            begin_at: now()?,
             states: BTreeMap::new(),
-        }
+        })
+    }
+
+    /// From the beginning until now.
+    ///
+    /// # Errors
+    /// When the clock is wrong.
+    pub fn span(&self) -> Result<Span> {
+        Ok(Span {
+            from: self.begin_at,
+            until: now()?,
+        })
     }
 
     /// Prints something with the time since the beginning.
@@ -139,4 +156,10 @@ impl Watch {
             Ok(last - *first.get_or_insert(last) >= SETTLED)
         })
     }
+}
+
+/// Seconds since 1970.
+fn now() -> Result<f64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.context("the clock is before 1970")?.as_secs_f64())
 }

@@ -1,5 +1,5 @@
-//! Prometheus and promtool, which read what tcpwnd writes: Debian's package, unpacked into the
-//! cache (nothing is installed).
+//! Prometheus, promtool and node_exporter, which read what tcpwnd writes, or are read beside it:
+//! Debian's packages, unpacked into the cache (nothing is installed).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,24 @@ use super::apt::{Archive, newest};
 use crate::command;
 use crate::paths;
 
-/// The release whose Prometheus is taken: it runs on later ones too.
+/// The release whose packages are taken: they run on later ones too.
 const SUITES: &[&str] = &["bookworm", "bookworm-security"];
-const PACKAGE: &str = "prometheus";
+
+/// A package with programs.
+struct Package {
+    name: &'static str,
+    programs: &'static [&'static str],
+}
+
+const PROMETHEUS: Package = Package {
+    name: "prometheus",
+    programs: &["prometheus", "promtool"],
+};
+
+const NODE_EXPORTER: Package = Package {
+    name: "prometheus-node-exporter",
+    programs: &["prometheus-node-exporter"],
+};
 
 /// The programs.
 pub struct Prometheus {
@@ -23,35 +38,52 @@ pub struct Prometheus {
     pub promtool: PathBuf,
 }
 
-/// Both programs, fetched if the cache does not have them.
+/// Prometheus' programs, fetched if the cache does not have them.
 ///
 /// # Errors
 ///
 /// When the package cannot be had, or what is in it does not run here.
 pub fn ensure() -> anyhow::Result<Prometheus> {
-    let place = paths::cache()?.join("prometheus");
-    let _lock = super::lock()?;
-    // The folder is moved into its place when it is complete.
-    if !place.is_dir() {
-        eprintln!("setup: fetching Debian's prometheus");
-        fetch(&place)?;
-    }
+    let place = PROMETHEUS.ensure()?;
     Ok(Prometheus {
         server: place.join("prometheus"),
         promtool: place.join("promtool"),
     })
 }
 
-fn fetch(place: &Path) -> anyhow::Result<()> {
-    let archive = Archive::open("prometheus", SUITES)?;
-    let candidate = newest(archive.candidates(&[PACKAGE.to_owned()])?)?
-        .with_context(|| format!("{} has no {PACKAGE}", SUITES.join(", ")))?;
-    let unpacked = archive.unpack(&[candidate])?;
-    let bin = unpacked.path().join("usr/bin");
-    for name in ["prometheus", "promtool"] {
-        let program = bin.join(name);
-        ensure!(program.is_file(), "the package {PACKAGE} has no {name}");
-        command::output(Command::new(program).arg("--version"))?;
+/// `prometheus-node-exporter`, fetched if the cache does not have it.
+///
+/// # Errors
+///
+/// As [`ensure`].
+pub fn node_exporter() -> anyhow::Result<PathBuf> {
+    Ok(NODE_EXPORTER.ensure()?.join(NODE_EXPORTER.name))
+}
+
+impl Package {
+    /// The folder of its programs.
+    fn ensure(&self) -> anyhow::Result<PathBuf> {
+        let place = paths::cache()?.join(self.name);
+        let _lock = super::lock()?;
+        // The folder is moved into its place when it is complete.
+        if !place.is_dir() {
+            eprintln!("setup: fetching Debian's {}", self.name);
+            self.fetch(&place)?;
+        }
+        Ok(place)
     }
-    fs::rename(&bin, place).with_context(|| format!("move the programs to {}", place.display()))
+
+    fn fetch(&self, place: &Path) -> anyhow::Result<()> {
+        let archive = Archive::open(self.name, SUITES)?;
+        let candidate = newest(archive.candidates(&[self.name.to_owned()])?)?
+            .with_context(|| format!("{} has no {}", SUITES.join(", "), self.name))?;
+        let unpacked = archive.unpack(&[candidate])?;
+        let bin = unpacked.path().join("usr/bin");
+        for name in self.programs {
+            let program = bin.join(name);
+            ensure!(program.is_file(), "the package {} has no {name}", self.name);
+            command::output(Command::new(program).arg("--version"))?;
+        }
+        fs::rename(&bin, place).with_context(|| format!("move the programs to {}", place.display()))
+    }
 }

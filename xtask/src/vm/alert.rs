@@ -11,7 +11,9 @@ use clap::Args;
 use super::exec::{Boot, judge, prepare};
 use super::job::{Added, Job};
 use super::qemu::Outcome;
+use super::story::{Panel, Story};
 use crate::build::Binaries;
+use crate::charts::Unit;
 use crate::docs;
 use crate::kernels::{self, Kernel};
 use crate::parse_kernel;
@@ -25,8 +27,17 @@ const KERNELS: [&str; 2] = ["5.10-affected", "newest"];
 /// How long it may take: the alerts alone take more than 5 minutes of real time.
 const TIMEOUT: Duration = Duration::from_secs(1200);
 
-/// Where Prometheus is put in the VM.
+/// Where Prometheus is put in the VM, and node_exporter.
 const PLACE: &str = "/usr/bin/prometheus";
+const NODE_PLACE: &str = "/usr/bin/prometheus-node-exporter";
+
+/// What of the dashboard is drawn.
+const DRAWN: [Panel; 4] = [
+    ("Damaged connections, open", Unit::Count),
+    ("Lowest throughput ceiling by port", Unit::BytesPerSecond),
+    ("SYN cookies of the watched listeners", Unit::PerSecond),
+    ("Handshakes by path", Unit::PerSecond),
+];
 
 /// Where, and what becomes of it.
 #[derive(Args)]
@@ -47,15 +58,19 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let kernel = match options.kernel {
         Some(kernel) => kernel,
-        None => had(&setup::ensure(&wanted(), false)?)?,
+        None => choose()?,
     };
     let binaries = prepare(kernel)?;
     eprintln!("alert: booting kernel {} in a VM", kernel.name);
     let printed = Printed::default();
-    let outcome = play(kernel, &binaries, printed.clone())?;
+    let story = Story::default();
+    let outcome = play(kernel, &binaries, story.to(printed.clone()))?;
     let code = judge(&outcome);
-    if options.write && code == ExitCode::SUCCESS {
-        docs::write_alerts(&printed.text())?;
+    if code == ExitCode::SUCCESS {
+        let picture = story.draw(&DRAWN)?;
+        if options.write {
+            docs::write_alerts(&printed.text(), &picture)?;
+        }
     }
     Ok(code)
 }
@@ -66,17 +81,31 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 ///
 /// When they do not, or it cannot be tried.
 pub fn hold(missing: &[Missing], binaries: &Binaries) -> anyhow::Result<()> {
-    let outcome = had(missing).and_then(|kernel| play(kernel, binaries, io::stderr()))?;
+    let story = Story::default();
+    let outcome = had(missing).and_then(|kernel| play(kernel, binaries, story.to(io::stderr())))?;
     ensure!(judge(&outcome) == ExitCode::SUCCESS, "they do not hold");
-    Ok(())
+    story.draw(&DRAWN).map(drop)
+}
+
+/// The kernel for storms where none is asked for, set up.
+///
+/// # Errors
+///
+/// When none can be had.
+pub fn choose() -> anyhow::Result<&'static Kernel> {
+    had(&setup::ensure(&wanted(), false)?)
 }
 
 fn wanted() -> Vec<&'static Kernel> {
     KERNELS.into_iter().filter_map(kernels::find).collect()
 }
 
-/// The first of the wanted kernels that is not missing.
-fn had(missing: &[Missing]) -> anyhow::Result<&'static Kernel> {
+/// The first of the kernels for storms that is not missing.
+///
+/// # Errors
+///
+/// When all of them are.
+pub fn had(missing: &[Missing]) -> anyhow::Result<&'static Kernel> {
     let is_missing = |kernel| missing.iter().any(|missing| missing.kernel == kernel);
     let mut had = wanted().into_iter().filter(|kernel| !is_missing(*kernel));
     had.next()
@@ -89,10 +118,11 @@ fn play(
     stdout: impl Write + Send + 'static,
 ) -> anyhow::Result<Outcome> {
     let server = prometheus::ensure().context("Prometheus cannot be had")?;
-    let added = [Added {
-        from: server.server,
-        path: PLACE.into(),
-    }];
+    let node_exporter = prometheus::node_exporter().context("node_exporter cannot be had")?;
+    let added = [(server.server, PLACE), (node_exporter, NODE_PLACE)].map(|(from, path)| Added {
+        from,
+        path: path.into(),
+    });
     let boot = Boot {
         kernel,
         binaries,

@@ -17,6 +17,7 @@ mod provoked;
 mod qemu;
 pub mod results;
 mod side_by_side;
+mod story;
 pub mod test;
 mod tools;
 
@@ -33,7 +34,7 @@ pub enum Task {
     Test(test::Options),
     /// Provoke every cause on kernels and print what was reported
     Causes(causes::Options),
-    /// Show the project's alerts in a real Prometheus during a reconnect storm (6 minutes)
+    /// Show the project's alerts in a real Prometheus during a reconnect storm, and what the dashboard makes of it (6 minutes)
     Alert(alert::Options),
     /// Run the agent's unit tests that want a kernel with probes
     AgentTests(agent_tests::Options),

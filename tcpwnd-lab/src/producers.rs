@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::broker::Broker;
 use crate::client::Client;
-use crate::net::{Pair, PairOptions};
+use crate::net::{Namespace, Pair, PairOptions};
 use crate::scenarios::{RMEM, rmem};
 use crate::socket::{self, ListenOptions};
 use crate::wait::{self, PATIENCE};
@@ -45,6 +45,8 @@ pub struct Producers {
     broker: Option<Broker>,
     listen: ListenOptions,
     affected: bool,
+    /// By brokers that were closed.
+    accepted_before: usize,
 }
 
 impl Producers {
@@ -65,7 +67,19 @@ impl Producers {
             pair,
             listen,
             affected,
+            accepted_before: 0,
         })
+    }
+
+    /// Connections that the brokers have accepted so far.
+    pub fn accepted(&self) -> usize {
+        let now = self.broker.iter().map(|broker| broker.accepted().len());
+        self.accepted_before + now.sum::<usize>()
+    }
+
+    /// Where the broker is.
+    pub fn at(&self) -> &Namespace {
+        &self.pair.server
     }
 
     /// Closes the broker's connections and its listener, and the clients' ends; opens it again.
@@ -74,8 +88,14 @@ impl Producers {
     /// When it cannot listen.
     pub fn restart_broker(&mut self, clients: Vec<Client>) -> Result<()> {
         // The port is free only when the old one has ended.
-        self.broker = None;
+        self.accepted_before += self
+            .broker
+            .take()
+            .map_or(0, |broker| broker.accepted().len());
         drop(clients);
+        if !self.affected {
+            self.pair.server.set(RMEM, &rmem(RMEM_BEFORE))?;
+        }
         self.broker = Some(Broker::start(&self.pair.server, &self.listen)?);
         Ok(())
     }
