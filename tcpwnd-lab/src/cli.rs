@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -14,6 +15,7 @@ use crate::client::Client;
 use crate::crowd;
 use crate::demo;
 use crate::scenarios::{self, ALL, Bench, Case, Format, Rows};
+use crate::soak;
 use crate::socket::ListenOptions;
 use crate::unit_tests;
 
@@ -66,6 +68,12 @@ enum Command {
     Demo,
     /// Shows the project's alerts in a real Prometheus while clients come back all at once.
     Alert,
+    /// Lets clients come back all at once again and again, and watches what the agent takes.
+    Soak {
+        /// For how long, in minutes.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+    },
     /// Prints a golden of the scenario `check_goldens` anew: what `check` prints in a case, with the
     /// kernel's release replaced.
     CheckGolden {
@@ -150,6 +158,9 @@ fn dispatch(command: Command) -> Result<bool> {
         } => crowd::run(port, count, &command),
         Command::Demo => demo::run().map(|()| true),
         Command::Alert => alert::run(affected()?).map(|()| true),
+        Command::Soak { minutes } => {
+            soak::run(affected()?, Duration::from_secs(60 * minutes)).map(|()| true)
+        }
         Command::Client {
             server,
             size,

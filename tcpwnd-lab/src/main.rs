@@ -32,6 +32,7 @@ mod producers;
 mod prometheus;
 mod restart_script;
 mod scenarios;
+mod soak;
 mod socket;
 mod stand_in;
 mod trace_probe;

@@ -41,8 +41,15 @@ const DEMO: Part = Part {
     end: "<!-- end of demo -->",
 };
 
-/// The picture of the dashboard.
+const SOAK: Part = Part {
+    file: "docs/overhead.md",
+    begin: "<!-- soak: written by the command that it names -->",
+    end: "<!-- end of soak -->",
+};
+
+/// The pictures.
 const DASHBOARD_PICTURE: &str = "docs/dashboard.svg";
+const SOAK_PICTURE: &str = "docs/soak.svg";
 
 /// Under which headings docs/detection.md has tables of causes.
 const OF_CAUSES: [&str; 2] = ["Causes", "Connections that this host opens"];
@@ -133,6 +140,17 @@ pub fn write_demo(printed: &str) -> anyhow::Result<()> {
 pub fn write_alerts(printed: &str, picture: &str) -> anyhow::Result<()> {
     write_picture(DASHBOARD_PICTURE, picture)?;
     ALERTS.write(&story(printed)?)
+}
+
+/// Writes what an hour of storms did, with date and command, between the markers of docs/overhead.md,
+/// and draws it.
+///
+/// # Errors
+///
+/// As [`write_matrix`].
+pub fn write_soak(printed: &str, picture: &str) -> anyhow::Result<()> {
+    write_picture(SOAK_PICTURE, picture)?;
+    SOAK.write(&story(printed)?)
 }
 
 fn story(printed: &str) -> anyhow::Result<String> {

@@ -22,6 +22,7 @@ use crate::vm::alert;
 use crate::vm::causes_table::CausesTable;
 use crate::vm::packages;
 use crate::vm::results::{Results, Tally};
+use crate::vm::soak;
 use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
 
 /// The kernels on which the gate runs everything: the oldest, with the bug, and the newest.
@@ -178,8 +179,9 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Res
 /// What takes too long for anything but the full matrix.
 fn longer(missing: &[Missing], binaries: &Binaries) -> Tally {
     let of_packages = || Release::of(&binaries.agent);
-    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 3] = [
+    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 4] = [
         ("alerts", &|| alert::hold(missing, binaries)),
+        ("minutes of storms", &|| soak::hold(missing, binaries)),
         ("packages in a clean Debian", &|| {
             install::in_root(of_packages()?).map(|said| eprint!("{said}"))
         }),

@@ -17,6 +17,7 @@ mod provoked;
 mod qemu;
 pub mod results;
 mod side_by_side;
+pub mod soak;
 mod story;
 pub mod test;
 mod tools;
@@ -36,6 +37,8 @@ pub enum Task {
     Causes(causes::Options),
     /// Show the project's alerts in a real Prometheus during a reconnect storm, and what the dashboard makes of it (6 minutes)
     Alert(alert::Options),
+    /// Let producers come back all at once for an hour, and show what the agent takes meanwhile
+    Soak(soak::Options),
     /// Run the agent's unit tests that want a kernel with probes
     AgentTests(agent_tests::Options),
     /// Install, upgrade and remove the packages in a clean Debian under systemd
@@ -55,6 +58,7 @@ pub fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(options) => test::run(&options),
         Task::Causes(options) => causes::run(&options),
         Task::Alert(options) => alert::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::AgentTests(options) => agent_tests::run(&options),
         Task::Packages(options) => packages::run(&options),
         Task::Shell(options) => exec::shell(&options),

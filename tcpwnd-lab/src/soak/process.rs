@@ -1,0 +1,95 @@
+//! What the kernel says of a running process.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// A running process.
+#[derive(Debug)]
+pub struct Process {
+    folder: String,
+}
+
+impl Process {
+    /// The one with this number.
+    pub fn of(pid: u32) -> Self {
+        Self {
+            folder: format!("/proc/{pid}"),
+        }
+    }
+
+    /// Memory that it has for itself and shares with others (VmRSS), in bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resident(&self) -> Result<u64> {
+        let text = self.read("status")?;
+        kibibytes(&text, "VmRSS:").context("the kernel does not say VmRSS")
+    }
+
+    /// Open file descriptors.
+    ///
+    /// # Errors
+    /// As [`Self::resident`].
+    pub fn descriptors(&self) -> Result<usize> {
+        let path = format!("{}/fd", self.folder);
+        let list = fs::read_dir(&path).with_context(|| format!("failed to read {path}"))?;
+        Ok(list.count())
+    }
+
+    /// Time on processors, its own and the kernel's for it.
+    ///
+    /// # Errors
+    /// As [`Self::resident`].
+    pub fn cpu(&self) -> Result<Duration> {
+        let text = self.read("stat")?;
+        // SAFETY: takes a number only.
+        let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        let used = ticks_of(&text).context("the kernel does not say what time it took")?;
+        Ok(Duration::from_secs_f64(used as f64 / ticks as f64))
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        let path = format!("{}/{name}", self.folder);
+        fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))
+    }
+}
+
+/// A line such as `VmRSS:    9120 kB`, in bytes.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let number: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(1024 * number)
+}
+
+/// utime and stime, the 14th and 15th field of `/proc/PID/stat`; the second one, the name, may have
+/// blanks.
+fn ticks_of(text: &str) -> Option<u64> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_writes_is_read() {
+        assert_eq!(
+            kibibytes("VmHWM:\t 9 kB\nVmRSS:\t    8 kB\n", "VmRSS:"),
+            Some(8_192)
+        );
+        let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 30 12 13 14";
+        assert_eq!(ticks_of(stat), Some(42));
+    }
+
+    #[test]
+    fn this_process_is_measured() {
+        let this = Process::of(std::process::id());
+        assert!(this.resident().unwrap() > 0 && this.descriptors().unwrap() > 2);
+        this.cpu().unwrap();
+    }
+}
