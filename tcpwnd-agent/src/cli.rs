@@ -51,6 +51,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Name the connections that exist already and may be damaged, with reasons
     Scan(ScanArgs),
+    /// Say what the kernel's type information (BTF) has, or cut it down to what is needed
+    Btf(BtfArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -75,8 +77,8 @@ pub struct KernelArgs {
     #[arg(long, value_name = "N", default_value_t = 4 << 20)]
     pub ring_bytes: u32,
 
-    /// BTF of this kernel, where /sys/kernel/btf/vmlinux is missing
-    #[arg(long, value_name = "FILE")]
+    /// BTF of this kernel, where /sys/kernel/btf/vmlinux is missing: a file, or a folder of them
+    #[arg(long, value_name = "PATH")]
     pub btf: Option<PathBuf>,
 }
 
@@ -246,6 +248,22 @@ pub struct CheckArgs {
     /// The same as --format json
     #[arg(short, long, conflicts_with = "format")]
     pub json: bool,
+}
+
+/// Options of `btf`.
+#[derive(Args, Debug)]
+pub struct BtfArgs {
+    /// Which: a file, or a folder of them; this kernel's own unless told otherwise
+    #[arg(long, value_name = "PATH")]
+    pub btf: Option<PathBuf>,
+
+    /// Of which kernel, where --btf is a folder; this one unless told otherwise
+    #[arg(long, value_name = "RELEASE", requires = "btf")]
+    pub release: Option<String>,
+
+    /// Write what the agent needs of it to a file, for --btf
+    #[arg(long, value_name = "FILE")]
+    pub shrink: Option<PathBuf>,
 }
 
 /// Values of `scan --fail-on`.

@@ -136,6 +136,7 @@ fn manual_pages_cover_every_subcommand() {
         "tcpwnd.8",
         "tcpwnd-trace.8",
         "tcpwnd-run.8",
+        "tcpwnd-btf.8",
         "tcpwnd-check.8",
     ] {
         let text = std::fs::read_to_string(dir.path().join(page)).unwrap();

@@ -1,5 +1,6 @@
 //! The subcommands, one file each, and what they have in common: exit codes and errors.
 
+mod btf;
 mod check;
 pub mod confirm;
 mod keep;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Scan(args) => scan::run(&args),
+        Command::Btf(args) => btf::run(&args),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
     }

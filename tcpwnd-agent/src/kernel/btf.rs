@@ -3,10 +3,12 @@
 //! Constraint: answers questions about types and decides nothing; which fields are needed, and
 //! what an absence means, is `offsets`' business.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use btf_rs::{Btf, BtfType, Member, Type};
+
+use super::btf_source;
 
 /// Where the kernel shows its own BTF (CONFIG_DEBUG_INFO_BTF, from 5.4 on).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -20,7 +22,7 @@ pub enum BtfError {
     /// Built without CONFIG_DEBUG_INFO_BTF, or before 5.4.
     #[error(
         "kernel {release} has no BTF ({VMLINUX} is missing): it was built without \
-         CONFIG_DEBUG_INFO_BTF (use --btf FILE with the BTF of exactly this kernel)"
+         CONFIG_DEBUG_INFO_BTF (use --btf PATH with the BTF of exactly this kernel)"
     )]
     Missing {
         /// The running kernel.
@@ -34,6 +36,31 @@ pub enum BtfError {
         /// Why.
         #[source]
         error: io::Error,
+    },
+    /// The folder has none for this kernel.
+    #[error(
+        "there is no BTF for kernel {release} in {} (looked for {release}.btf and \
+         {release}.btf.tar.xz, 4 folders deep)",
+        folder.display()
+    )]
+    NotInFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The running kernel.
+        release: String,
+    },
+    /// The folder has several, and nothing says which one is right.
+    #[error(
+        "kernel {release} can be that of {} or of {} (use --btf with one of them)",
+        one.display(), other.display()
+    )]
+    Ambiguous {
+        /// The running kernel.
+        release: String,
+        /// One file.
+        one: PathBuf,
+        /// Another one.
+        other: PathBuf,
     },
     /// What was read is no BTF.
     #[error("{source_name} is not usable: {error}")]
@@ -88,6 +115,44 @@ pub struct Extent {
     pub bits: u32,
 }
 
+/// A function that is there or not, or whose parameters differ, from one kernel to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Gets the SYN or not.
+    MakeSynack,
+    /// Gets the MSS or not.
+    CookieCheck,
+    /// Gets a reason for drops or not.
+    CheckReq,
+    /// BPF programs can make requests.
+    AssignReqsk,
+    /// Setting SO_RCVBUF is a function of its own.
+    SetRcvbuf,
+}
+
+impl Telling {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::MakeSynack,
+        Self::CookieCheck,
+        Self::CheckReq,
+        Self::AssignReqsk,
+        Self::SetRcvbuf,
+    ];
+
+    /// What the kernel calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MakeSynack => "tcp_make_synack",
+            Self::CookieCheck => "__cookie_v4_check",
+            Self::CheckReq => "tcp_check_req",
+            Self::AssignReqsk => "bpf_sk_assign_tcp_reqsk",
+            Self::SetRcvbuf => "tcp_set_rcvbuf",
+        }
+    }
+}
+
 /// Type information of one kernel.
 pub struct KernelBtf {
     btf: Btf,
@@ -95,31 +160,15 @@ pub struct KernelBtf {
 }
 
 impl KernelBtf {
-    /// Reads the running kernel's BTF, or that in `file`.
+    /// Reads the running kernel's BTF, or that in `file`, which may be a folder of such files.
     ///
     /// # Errors
     ///
     /// When there is none, or it cannot be read or parsed.
     pub fn load(file: Option<&Path>) -> Result<Self, BtfError> {
-        let path = file.unwrap_or(Path::new(VMLINUX));
         let release = super::release();
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {
-                return Err(BtfError::Missing { release });
-            }
-            Err(error) => {
-                return Err(BtfError::Unreadable {
-                    path: path.to_owned(),
-                    error,
-                });
-            }
-        };
-        let name = match file {
-            Some(file) => format!("the BTF in {}", file.display()),
-            None => format!("the BTF of {release}"),
-        };
-        Self::parse(&bytes, name)
+        let source = btf_source::read(file, &release)?;
+        Self::parse(&source.bytes, source.name(&release))
     }
 
     /// Parses `bytes`; `name` is what messages call it, `the BTF of …`.
@@ -144,7 +193,16 @@ impl KernelBtf {
 
     /// Parameters of a function; `None` when the kernel has no such function, because it was
     /// inlined everywhere for instance.
-    pub fn parameters(&self, function: &str) -> Option<usize> {
+    pub fn parameters(&self, function: Telling) -> Option<usize> {
+        self.parameters_of(function.name())
+    }
+
+    /// Whether it has a function.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.parameters_of(name).is_some()
+    }
+
+    pub(super) fn parameters_of(&self, function: &str) -> Option<usize> {
         let types = self.btf.resolve_types_by_name(function).ok()?;
         types.iter().find_map(|found| {
             let Type::Func(function) = found else {

@@ -4,6 +4,8 @@
 //! explains an absence.
 
 pub mod btf;
+pub mod btf_shrink;
+pub mod btf_source;
 pub mod features;
 pub mod offsets;
 pub mod preflight;
@@ -40,7 +42,5 @@ pub fn release() -> String {
     }
 }
 
-#[cfg(test)]
-mod btf_trim;
 #[cfg(test)]
 mod tests;

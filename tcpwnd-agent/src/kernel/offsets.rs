@@ -98,6 +98,15 @@ fn other_paths(field: Field) -> &'static [&'static str] {
     }
 }
 
+/// The structs that paths begin with: those of fields, and where else the kernel is asked for a member.
+pub fn structs() -> impl Iterator<Item = &'static str> {
+    let paths = Field::ALL
+        .iter()
+        .flat_map(|field| other_paths(*field).iter().copied().chain([field.path()]));
+    let structs = paths.filter_map(|path| path.split('.').next());
+    structs.chain(["bpf_link_info"])
+}
+
 fn locate(btf: &KernelBtf, field: Field) -> Result<Extent, PathError> {
     let first = btf.locate(field.path());
     if !matches!(first, Err(PathError::NoMember { .. })) {

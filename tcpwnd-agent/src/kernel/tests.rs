@@ -6,22 +6,24 @@ use std::{env, fs};
 
 use tcpwnd_common::Field;
 
-use super::btf::KernelBtf;
-use super::{btf_trim, offsets};
+use super::btf::{KernelBtf, Telling};
+use super::{btf_shrink, offsets};
 
 /// The kernels of the test matrix.
 const KERNELS: [&str; 6] = ["5.10-affected", "5.10", "6.1", "6.12", "6.18", "newest"];
 
-/// Functions whose parameters are counted, and one that every compiler inlined.
-const FUNCTIONS: [&str; 4] = [
-    "tcp_make_synack",
-    "__cookie_v4_check",
-    "__cookie_v6_check",
-    "tcp_select_window",
-];
+/// One that every compiler inlined.
+const INLINED: &str = "tcp_select_window";
 
 fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/btf")
+}
+
+/// What is asked of BTF.
+fn needed() -> BTreeSet<&'static str> {
+    let functions = Telling::ALL.map(Telling::name);
+    let others = ["__cookie_v6_check", INLINED];
+    offsets::structs().chain(functions).chain(others).collect()
 }
 
 fn fixture(kernel: &str) -> KernelBtf {
@@ -68,15 +70,10 @@ fn every_field_is_where_pahole_says() {
 #[ignore = "writes the fixtures"]
 fn trim_fixtures() {
     let full = PathBuf::from(env::var("TCPWND_FULL_BTF").unwrap());
-    let mut names: BTreeSet<_> = Field::ALL
-        .iter()
-        .filter_map(|field| field.path().split('.').next())
-        .collect();
-    names.extend(FUNCTIONS);
-    let names: Vec<_> = names.into_iter().collect();
+    let names = needed();
     for kernel in KERNELS {
         let bytes = fs::read(full.join(format!("{kernel}.btf"))).unwrap();
-        let trimmed = btf_trim::trim(&bytes, &names);
+        let trimmed = btf_shrink::shrink(&bytes, &names).unwrap();
         fs::write(fixtures().join(format!("{kernel}.btf")), trimmed).unwrap();
     }
 }
@@ -125,17 +122,35 @@ fn arrays_and_embedded_structs_have_their_whole_width() {
 
 #[test]
 fn a_field_that_is_needed_is_an_error_when_it_is_missing() {
-    let names: Vec<_> = Field::ALL
-        .iter()
-        .filter_map(|field| field.path().split('.').next())
-        .filter(|name| *name != "tcp_sock")
-        .collect();
-    let bytes = fs::read(fixtures().join("6.1.btf")).unwrap();
-    let btf = KernelBtf::parse(&btf_trim::trim(&bytes, &names), "this BTF".to_owned()).unwrap();
+    let btf = without_struct("tcp_sock");
     assert_eq!(
         offsets::resolve(&btf).unwrap_err().to_string(),
         "there is no struct tcp_sock in this BTF"
     );
+}
+
+/// The 6.1 kernel without a struct.
+fn without_struct(name: &str) -> KernelBtf {
+    let mut names = needed();
+    names.remove(name);
+    let bytes = fs::read(fixtures().join("6.1.btf")).unwrap();
+    let small = btf_shrink::shrink(&bytes, &names).unwrap();
+    KernelBtf::parse(&small, "this BTF".to_owned()).unwrap()
+}
+
+#[test]
+fn what_is_cut_down_answers_the_same() {
+    for kernel in KERNELS {
+        let bytes = fs::read(fixtures().join(format!("{kernel}.btf"))).unwrap();
+        let small = btf_shrink::shrink(&bytes, &needed()).unwrap();
+        let small = KernelBtf::parse(&small, "the small one".to_owned()).unwrap();
+        let whole = fixture(kernel);
+        let [one, other] = [&small, &whole].map(|btf| offsets::resolve(btf).unwrap());
+        assert_eq!(one.table, other.table, "{kernel}");
+        for function in Telling::ALL {
+            assert_eq!(small.parameters(function), whole.parameters(function));
+        }
+    }
 }
 
 /// The 6.1 kernel with one member called otherwise: as good as taken out, offsets unchanged.
@@ -161,15 +176,8 @@ fn a_kernel_without_ipv6_is_a_degradation() {
 
 #[test]
 fn a_kernel_without_cgroups_is_a_degradation() {
-    let names: Vec<_> = Field::ALL
-        .iter()
-        .filter_map(|field| field.path().split('.').next())
-        .filter(|name| *name != "cgroup")
-        .collect();
-    let bytes = fs::read(fixtures().join("6.1.btf")).unwrap();
-    let none = KernelBtf::parse(&btf_trim::trim(&bytes, &names), "this BTF".to_owned()).unwrap();
     for (btf, what) in [
-        (none, "cgroup.kn"),
+        (without_struct("cgroup"), "cgroup.kn"),
         (without("sk_cgrp_data"), "sock.sk_cgrp_data.cgroup"),
     ] {
         let resolved = offsets::resolve(&btf).unwrap();
@@ -209,10 +217,10 @@ fn a_field_of_another_width_is_refused() {
 
 #[test]
 fn parameters_are_counted() {
-    let parameters = |kernel, function| fixture(kernel).parameters(function);
+    let parameters = |kernel, function| fixture(kernel).parameters_of(function);
     for kernel in KERNELS {
         assert_eq!(parameters(kernel, "tcp_make_synack"), Some(6), "{kernel}");
-        assert_eq!(parameters(kernel, "tcp_select_window"), None, "{kernel}");
+        assert_eq!(parameters(kernel, INLINED), None, "{kernel}");
     }
     for (kernel, number) in [("5.10", 3), ("6.1", 3), ("6.12", 2), ("newest", 2)] {
         let counted = parameters(kernel, "__cookie_v4_check");

@@ -18,7 +18,7 @@ use super::{
     program,
 };
 use crate::kernel::Degradation;
-use crate::kernel::btf::{self, KernelBtf};
+use crate::kernel::btf::{self, KernelBtf, Telling};
 use crate::kernel::offsets;
 use crate::kernel::preflight::{self, Host};
 use crate::kernel::symbols::{Presence, Symbols};
@@ -83,7 +83,7 @@ impl KernelFacts {
     /// Whether the kernel has a function. Without kallsyms the BTF says which there are.
     pub fn presence(&self, name: &str) -> Presence {
         match self.symbols.presence(name) {
-            Presence::Unknown if self.btf.parameters(name).is_some() => Presence::Present,
+            Presence::Unknown if self.btf.has_function(name) => Presence::Present,
             Presence::Unknown => Presence::Missing,
             known => known,
         }
@@ -127,7 +127,7 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         // "bpf: Count missed stats in trace_call_bpf" came with this field, in 6.7.
         kprobe_misses_are_counted: btf.locate("bpf_link_info.perf_event.kprobe.missed").is_ok(),
         // As net/ipv4/tcp.c of 7.3 has it; 6.18 has not.
-        rcvbuf_sets_clamp: btf.parameters("tcp_set_rcvbuf").is_some(),
+        rcvbuf_sets_clamp: btf.parameters(Telling::SetRcvbuf).is_some(),
         host: facts.host,
     };
     attached.attach_all(settings, |name| facts.presence(name))?;

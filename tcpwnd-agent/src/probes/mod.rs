@@ -27,6 +27,7 @@ pub use error::AttachError;
 pub use mapped::CountersSnapshot;
 pub use status::{ProbeStatus, missed_handshakes};
 pub use suspects::{LIMIT as SUSPECT_LIMIT, Suspects};
+pub use table::functions;
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

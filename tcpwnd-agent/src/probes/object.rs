@@ -9,7 +9,7 @@ use tcpwnd_common::{Config, FieldTable, LISTENER_SLOTS, ROLE_CLIENT, ROLE_SERVER
 
 use super::mapped::{Counters, Listeners};
 use super::{AttachError, Settings};
-use crate::kernel::btf::KernelBtf;
+use crate::kernel::btf::{KernelBtf, Telling};
 use crate::kernel::features::errno;
 use crate::kernel::preflight::{Action, Host};
 use crate::transport::Ring;
@@ -66,10 +66,10 @@ pub fn load(
     let fields = Constant(fields);
     let config = Constant(settings.config);
     // The kernel passed the SYN from 5.10 on, and dropped __cookie_v4_check's MSS in 6.8.
-    let syn_skb = u32::from(btf.parameters("tcp_make_synack").is_none_or(|n| n >= 6));
-    let hash_args = parameters(btf, "__cookie_v4_check", 2);
-    let check_args = parameters(btf, "tcp_check_req", 6);
-    let bpf_requests = u32::from(btf.parameters("bpf_sk_assign_tcp_reqsk").is_some());
+    let syn_skb = u32::from(btf.parameters(Telling::MakeSynack).is_none_or(|n| n >= 6));
+    let hash_args = parameters(btf, Telling::CookieCheck, 2);
+    let check_args = parameters(btf, Telling::CheckReq, 6);
+    let bpf_requests = u32::from(btf.parameters(Telling::AssignReqsk).is_some());
     let mut ebpf = EbpfLoader::new()
         .btf(None)
         .override_global("FIELDS", &fields, true)
@@ -103,7 +103,7 @@ pub fn load(
     })
 }
 
-fn parameters(btf: &KernelBtf, function: &str, usual: u32) -> u32 {
+fn parameters(btf: &KernelBtf, function: Telling, usual: u32) -> u32 {
     btf.parameters(function)
         .and_then(|number| u32::try_from(number).ok())
         .unwrap_or(usual)

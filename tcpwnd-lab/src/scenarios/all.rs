@@ -5,9 +5,9 @@ use super::{
     after_sigkill, at_risk, bad_input, bpf_cookie, cause_listener, cause_settings, cause_tcp_ao,
     check_goldens, client_role, client_role_odd, confined, cookies, defer_accept, evicted,
     exit_codes, fast_open_closed, flood, forged, half_closed, hostile_http, jvm, laboratory,
-    lockdown, many, map_lookups, mptcp, odd, older_cookie, open_now, ordinary, rcvbuf_raised,
-    reconnect, restart_gate, restarted_agent, ring_too_small, rmem_lowered, same_tuple,
-    same_tuple_device, scale_lost, scan, segments, service_manager, signed_md5, smoke,
+    lockdown, many, map_lookups, mptcp, odd, older_cookie, open_now, ordinary, own_btf,
+    rcvbuf_raised, reconnect, restart_gate, restarted_agent, ring_too_small, rmem_lowered,
+    same_tuple, same_tuple_device, scale_lost, scan, segments, service_manager, signed_md5, smoke,
     started_late, steady_state, synproxy, timestamps_stripped, transmit_path, two_agents,
     two_synacks, who, without_cookies, xdp_cookie,
 };
@@ -289,6 +289,11 @@ pub const ALL: &[Scenario] = &[
         "bad_input",
         "one clear line, exit code 2, nothing attached",
         bad_input::play,
+    ),
+    scenario(
+        "own_btf",
+        "a kernel that does not show its BTF: the same verdicts with the part that is needed",
+        own_btf::play,
     ),
     scenario(
         "who",

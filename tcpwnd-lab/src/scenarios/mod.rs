@@ -38,6 +38,7 @@ mod odd;
 mod older_cookie;
 mod open_now;
 mod ordinary;
+mod own_btf;
 mod provoked;
 mod rcvbuf_raised;
 mod reconnect;

@@ -17,12 +17,13 @@ use crate::release::{self, Release, deb as debian};
 use crate::setup::scripts as readers;
 
 /// What a package has to install beside documents: permissions and path.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "-rw-r--r-- /etc/default/tcpwnd",
     "-rwxr-xr-x /usr/bin/tcpwnd",
     "-rw-r--r-- /usr/lib/systemd/system/tcpwnd.service",
     "-rw-r--r-- /usr/share/bash-completion/completions/tcpwnd",
     "-rw-r--r-- /usr/share/fish/vendor_completions.d/tcpwnd.fish",
+    "-rw-r--r-- /usr/share/man/man8/tcpwnd-btf.8.gz",
     "-rw-r--r-- /usr/share/man/man8/tcpwnd-check.8.gz",
     "-rw-r--r-- /usr/share/man/man8/tcpwnd-completions.8.gz",
     "-rw-r--r-- /usr/share/man/man8/tcpwnd-man.8.gz",
