@@ -32,7 +32,7 @@ fn names<const N: usize>(names: [&'static str; N]) -> BTreeSet<&'static str> {
 fn what_is_asked_for_is_kept_with_what_is_embedded_in_it() {
     let small = shrink(&some(), &names(["s"])).unwrap();
     let btf = btf_rs::Btf::from_bytes(&small).unwrap();
-    assert!(btf.resolve_types_by_name("t").is_err());
+    assert!(btf.resolve_types_by_name("t").unwrap().is_empty());
     let found = btf.resolve_types_by_name("s").unwrap();
     let [btf_rs::Type::Struct(found)] = &found[..] else {
         panic!("{found:?}");
