@@ -49,7 +49,7 @@ pub fn run(affected: bool, length: Duration) -> Result<()> {
         let sample = Sample {
             seconds: begin.elapsed().as_secs_f64(),
             resident: process.resident()?,
-            descriptors: process.descriptors()?,
+            descriptors: process.lasting_descriptors(samples.descriptors())?,
             cpu: process.cpu()?,
             accepted: producers.accepted(),
             open,

@@ -1,9 +1,12 @@
 //! What the kernel says of a running process.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+
+/// How long a connection to it may take to close on its side.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// A running process.
 #[derive(Debug)]
@@ -38,6 +41,15 @@ impl Process {
         Ok(list.count())
     }
 
+    /// Open file descriptors once they are no more than there were `before`, or those that stay: the
+    /// process may not have closed the connection yet by which it was asked something.
+    ///
+    /// # Errors
+    /// As [`Self::resident`].
+    pub fn lasting_descriptors(&self, before: usize) -> Result<usize> {
+        lasting(before, || self.descriptors())
+    }
+
     /// Time on processors, its own and the kernel's for it.
     ///
     /// # Errors
@@ -53,6 +65,17 @@ impl Process {
     fn read(&self, name: &str) -> Result<String> {
         let path = format!("{}/{name}", self.folder);
         fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))
+    }
+}
+
+fn lasting(before: usize, mut look: impl FnMut() -> Result<usize>) -> Result<usize> {
+    let begin = Instant::now();
+    loop {
+        let now = look()?;
+        if now <= before || begin.elapsed() > CLOSING {
+            return Ok(now);
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -84,6 +107,13 @@ mod tests {
         );
         let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 30 12 13 14";
         assert_eq!(ticks_of(stat), Some(42));
+    }
+
+    #[test]
+    fn what_stays_open_is_counted_and_what_is_being_closed_is_not() {
+        let mut looks = [8, 8, 7].into_iter();
+        assert_eq!(lasting(7, || Ok(looks.next().unwrap())).unwrap(), 7);
+        assert_eq!(lasting(7, || Ok(8)).unwrap(), 8);
     }
 
     #[test]

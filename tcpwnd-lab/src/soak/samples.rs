@@ -39,6 +39,11 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// The descriptors of the last one; none before.
+    pub fn descriptors(&self) -> usize {
+        self.0.last().map_or(0, |sample| sample.descriptors)
+    }
+
     /// Checks that memory and descriptors stay the same, and says in lines what they were.
     ///
     /// # Errors
