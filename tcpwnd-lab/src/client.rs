@@ -168,7 +168,8 @@ pub fn come_and_go_in_a_crowd(from: &Namespace, to: SocketAddr, count: usize) ->
     })
 }
 
-fn is_reset(error: &anyhow::Error) -> bool {
+/// Whether it was a RST that ended a connection.
+pub fn is_reset(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<io::Error>();
     io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
 }
