@@ -68,10 +68,12 @@ pub fn run(affected: bool, length: Duration) -> Result<()> {
         println!("  {line}");
     }
     println!(
-        "  {} storms, {} connections accepted and judged, {} damaged, {late} unverified, 0 lost",
+        "  {} storms, {} connections accepted and judged, {} damaged, {late} unverified, 0 lost; \
+         {} clients were reset and came back",
         made.storms,
         producers.accepted(),
-        made.damaged
+        made.damaged,
+        producers.resets()
     );
     println!("{}", serde_json::to_string(&samples.panels())?);
     end(&mut agent)
