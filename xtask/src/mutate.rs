@@ -107,7 +107,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// A copy of the committed and uncommitted sources, with a build folder that stays.
-fn copy() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+///
+/// When git cannot name them, or the copy cannot be written.
+pub fn copy() -> anyhow::Result<PathBuf> {
     let tree = paths::target().join("mutants").join("tree");
     fs::create_dir_all(&tree).with_context(|| format!("make {}", tree.display()))?;
     let files = command::output(Command::new("git").current_dir(paths::workspace()).args([
@@ -121,6 +125,8 @@ fn copy() -> anyhow::Result<PathBuf> {
         // A file that was deleted and not yet committed is still listed.
         if let Ok(bytes) = fs::read(&from) {
             write_if_changed(&to, &bytes)?;
+            let mode = fs::metadata(&from)?.permissions();
+            fs::set_permissions(&to, mode).with_context(|| format!("set modes of {file}"))?;
         }
     }
     Ok(tree)

@@ -72,7 +72,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let units = step("unit tests", unit_tests::run)?;
     tally.add(units.tally);
-    tally.add(step("deploy", || deploy::check("")));
+    tally.add(step("deploy", || deploy::check("", false)));
     let (scenarios, tests, mut of_vms) = in_vms(options.full, &missing, &units.for_vms);
     for (what, results) in [("scenario", &scenarios), ("unit test in a VM", &tests)] {
         if results.tally().passed + results.tally().failed == 0 {
@@ -179,7 +179,7 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Res
 /// What takes too long for anything but the full matrix.
 fn longer(missing: &[Missing], binaries: &Binaries) -> Tally {
     let of_packages = || Release::of(&binaries.agent);
-    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 4] = [
+    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 5] = [
         ("alerts", &|| alert::hold(missing, binaries)),
         ("minutes of storms", &|| soak::hold(missing, binaries)),
         ("packages in a clean Debian", &|| {
@@ -188,6 +188,7 @@ fn longer(missing: &[Missing], binaries: &Binaries) -> Tally {
         ("packages under systemd", &|| {
             packages::hold(missing, of_packages()?)
         }),
+        ("files under deploy/, cut off", &deploy::mutate::hold),
     ];
     let mut tally = Tally::default();
     for (name, work) in works {

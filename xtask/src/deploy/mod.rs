@@ -2,20 +2,23 @@
 //!
 //! Constraint: a check that cannot be made says so and counts as skipped; it never just passes.
 
+mod copyright;
 mod grafana;
 mod image;
 mod kubernetes;
 mod metrics;
+pub mod mutate;
 mod packages;
 mod pod;
 mod prometheus;
 mod rolling_restart;
 mod systemd;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Subcommand;
 
 use crate::build;
@@ -31,7 +34,12 @@ pub enum Task {
         /// Only checks with this in their name
         #[arg(value_name = "WORDS")]
         only: Option<String>,
+        /// No more checks once one has failed
+        #[arg(long)]
+        until_failed: bool,
     },
+    /// Cut off one file at a time, in a copy, and see that a check notices, or the installation (as root)
+    Mutate,
     /// Install, upgrade and remove the packages in a clean Debian, without systemd (as root)
     Install,
     /// Write the Kubernetes manifest anew from the Helm chart
@@ -117,6 +125,10 @@ const CHECKS: &[Check] = &[
         run: packages::options,
     },
     Check {
+        name: "copyright of the package for Debian",
+        run: copyright::copyright,
+    },
+    Check {
         name: "what is in the package for Debian",
         run: packages::deb,
     },
@@ -145,17 +157,18 @@ const CHECKS: &[Check] = &[
 /// When the manifest cannot be written, there is no such check, or a package does not hold.
 pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     match task {
-        Task::Check { only } => {
-            let tally = check(only.as_deref().unwrap_or_default());
+        Task::Check { only, until_failed } => {
+            let tally = check(only.as_deref().unwrap_or_default(), *until_failed);
             if tally.passed + tally.failed + tally.skipped == 0 {
                 bail!("no check has that in its name");
             }
             println!("{tally}");
-            Ok(if tally.is_good() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(code(tally))
+        }
+        Task::Mutate => {
+            let tally = mutate::run()?;
+            println!("{tally}");
+            Ok(code(tally))
         }
         Task::Install => {
             let release = Release::of(&build::run()?.agent)?;
@@ -166,8 +179,16 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Makes every check with these words in its name, and says how each came out.
-pub fn check(only: &str) -> Tally {
+fn code(tally: Tally) -> ExitCode {
+    match tally.is_good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Makes every check with these words in its name, and says how each came out; the others after one
+/// that failed only if asked to go on.
+pub fn check(only: &str, until_failed: bool) -> Tally {
     let mut tally = Tally::default();
     for Check { name, run } in CHECKS.iter().filter(|check| check.name.contains(only)) {
         match run() {
@@ -184,8 +205,30 @@ pub fn check(only: &str) -> Tally {
                 tally.failed += 1;
             }
         }
+        if until_failed && tally.failed > 0 {
+            break;
+        }
     }
     tally
+}
+
+/// Every file in a folder and those below it, in order.
+///
+/// # Errors
+///
+/// When a folder cannot be read.
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => found.extend(files(&path)?),
+            false => found.push(path),
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// A file or folder under deploy/.
@@ -195,10 +238,9 @@ fn file(name: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
+    use std::path::PathBuf;
 
-    use super::file;
+    use super::{file, files};
 
     /// What the checks and unit tests here read; a chart and its templates are rendered as one.
     const READ: [&str; 14] = [
@@ -218,20 +260,14 @@ mod tests {
         "systemd/tcpwnd.service",
     ];
 
-    fn files(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let paths = entries.map(|entry| entry.unwrap().path());
-        paths
-            .flat_map(|path| match path.is_dir() {
-                true => files(&path),
-                false => vec![path.strip_prefix(file("")).unwrap().display().to_string()],
-            })
-            .collect()
-    }
-
     #[test]
     fn nothing_lies_here_that_no_check_reads() {
-        let files = files(&file(""));
+        let relative = |path: PathBuf| path.strip_prefix(file("")).unwrap().display().to_string();
+        let files: Vec<_> = files(&file(""))
+            .unwrap()
+            .into_iter()
+            .map(relative)
+            .collect();
         for name in &files {
             assert!(READ.iter().any(|read| name.starts_with(read)), "{name}");
         }
