@@ -122,6 +122,33 @@ pub const fn if_zero(register: u8, by: i16) -> Insn {
     insn(0x15, register, 0, by, 0)
 }
 
+// From include/uapi/linux/bpf.h.
+const SKC_LOOKUP_TCP: i32 = 99;
+const CURRENT_NETNS: i32 = -1;
+
+/// Puts the socket that a packet is for, IPv4 without options, into the first register; jumps by so many
+/// instructions if there is none. `packet` and `context` are the registers that point there. The first six
+/// registers are used up, and 12 bytes of the stack.
+pub const fn look_up_listener(packet: u8, context: u8, by: i16) -> [Insn; 14] {
+    [
+        // struct bpf_sock_tuple: both addresses, both ports.
+        load(WORD, 5, packet, 12),
+        store(WORD, 10, -12, 5),
+        load(WORD, 5, packet, 16),
+        store(WORD, 10, -8, 5),
+        load(WORD, 5, packet, 20),
+        store(WORD, 10, -4, 5),
+        copy(1, context),
+        copy(2, 10),
+        add(2, -12),
+        set(3, 12),
+        set(4, CURRENT_NETNS),
+        set(5, 0),
+        helper(SKC_LOOKUP_TCP),
+        if_zero(0, by),
+    ]
+}
+
 /// The beginning of `union bpf_attr` as BPF_PROG_LOAD reads it.
 #[repr(C)]
 struct Load {

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use btf_rs::{Btf, Type};
 
 use crate::bpf_program::{
-    BYTE, HALF, Insn, Program, TCX_INGRESS, WORD, add, copy, helper, if_zero, insn, load, set,
-    store, store_value, unless_equal,
+    BYTE, HALF, Insn, Program, TCX_INGRESS, WORD, add, copy, helper, if_zero, insn, load,
+    look_up_listener, set, store_value, unless_equal,
 };
 use crate::net::Namespace;
 
@@ -21,7 +21,6 @@ const FUNCTION: &str = "bpf_sk_assign_tcp_reqsk";
 const PORT: u16 = 9092;
 
 // From include/uapi/linux/bpf.h.
-const SKC_LOOKUP_TCP: i32 = 99;
 const SK_RELEASE: i32 = 86;
 const SKC_TO_TCP_SOCK: i32 = 137;
 /// `data` and `data_end` of `struct __sk_buff`.
@@ -49,23 +48,8 @@ fn program(function: i32) -> Vec<Insn> {
         load(HALF, 5, 2, 22),
         unless_equal(5, i32::from(PORT.to_be()), 0),
     ];
+    let lookup = look_up_listener(2, 6, 18);
     let body = [
-        // struct bpf_sock_tuple: both addresses, both ports.
-        load(WORD, 5, 2, 12),
-        store(WORD, 10, -12, 5),
-        load(WORD, 5, 2, 16),
-        store(WORD, 10, -8, 5),
-        load(WORD, 5, 2, 20),
-        store(WORD, 10, -4, 5),
-        copy(1, 6),
-        copy(2, 10),
-        add(2, -12),
-        set(3, 12),
-        // BPF_F_CURRENT_NETNS
-        set(4, -1),
-        set(5, 0),
-        helper(SKC_LOOKUP_TCP),
-        if_zero(0, 18),
         copy(7, 0),
         copy(1, 7),
         // NULL for what is no full socket, a request for instance.
@@ -91,10 +75,11 @@ fn program(function: i32) -> Vec<Insn> {
     let end = [set(0, 0), insn(0x95, 0, 0, 0, 0)];
     for (at, mut check) in checks.into_iter().enumerate() {
         if check.code == 0x2d || check.code == 0x55 {
-            check.offset = (checks.len() - at - 1 + body.len()) as i16;
+            check.offset = (checks.len() - at - 1 + lookup.len() + body.len()) as i16;
         }
         all.push(check);
     }
+    all.extend(lookup);
     all.extend(body);
     all.extend(end);
     all

@@ -8,8 +8,8 @@
 use anyhow::Result;
 
 use crate::bpf_program::{
-    BYTE, HALF, Insn, Program, WORD, XDP, add, copy, helper, if_zero, insn, load, set, store,
-    store_value, unless_equal,
+    BYTE, HALF, Insn, Program, WORD, XDP, add, copy, helper, insn, load, look_up_listener, set,
+    store, store_value, unless_equal,
 };
 use crate::net::Namespace;
 
@@ -23,7 +23,6 @@ const PORT: u16 = 9092;
 const KTIME_GET_NS: i32 = 5;
 const CSUM_DIFF: i32 = 28;
 const SK_RELEASE: i32 = 86;
-const SKC_LOOKUP_TCP: i32 = 99;
 const TCP_GEN_SYNCOOKIE: i32 = 110;
 const XDP_PASS: i32 = 2;
 const XDP_TX: i32 = 3;
@@ -160,24 +159,9 @@ fn is_syn() -> Vec<Insn> {
 
 /// The stack's cookie for it, in the ninth register; to the end if there is no listener, or it makes
 /// none.
-fn cookie() -> [Insn; 27] {
-    [
-        // struct bpf_sock_tuple: both addresses, both ports.
-        load(WORD, 5, 7, SOURCE),
-        store(WORD, 10, -12, 5),
-        load(WORD, 5, 7, DESTINATION),
-        store(WORD, 10, -8, 5),
-        load(WORD, 5, 7, TCP),
-        store(WORD, 10, -4, 5),
-        copy(1, 6),
-        copy(2, 10),
-        add(2, -12),
-        set(3, 12),
-        // BPF_F_CURRENT_NETNS
-        set(4, -1),
-        set(5, 0),
-        helper(SKC_LOOKUP_TCP),
-        if_zero(0, 0),
+fn cookie() -> Vec<Insn> {
+    let mut all = look_up_listener(7, 6, 0).to_vec();
+    all.extend([
         copy(6, 0),
         copy(1, 6),
         copy(2, 7),
@@ -192,7 +176,8 @@ fn cookie() -> [Insn; 27] {
         // An error.
         insn(0xc5, 9, 0, 0, 0),
         network_order(9),
-    ]
+    ]);
+    all
 }
 
 /// Makes a SYN+ACK of the SYN, all but its checksum.
