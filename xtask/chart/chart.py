@@ -25,9 +25,11 @@ def main(path, values):
     manifest = "".join(
         f"---\n# Source: {name}\n{text.strip()}\n" for name, text in manifests.items()
     )
+    notes = [text for name, text in rendered.items() if name.endswith("NOTES.txt")]
     return {
         "findings": report["messages"],
         "manifest": manifest,
+        "notes": "".join(notes),
         "objects": [object for object in yaml.safe_load_all(manifest) if object],
     }
 

@@ -36,6 +36,8 @@ const HEADER: &str = "\
 struct Rendered {
     findings: Vec<Finding>,
     manifest: String,
+    /// What Helm tells who has installed it.
+    notes: String,
     objects: Vec<Value>,
 }
 
@@ -69,6 +71,14 @@ fn everything() -> Value {
     })
 }
 
+/// What the notes have to tell, for the release and the namespace that chart.py renders.
+const TOLD: [&str; 4] = [
+    "kubectl -n tcpwnd get pods -l app.kubernetes.io/instance=tcpwnd ",
+    "kubectl -n tcpwnd logs -f ds/tcpwnd\n",
+    "kubectl -n tcpwnd exec ds/tcpwnd -- /tcpwnd trace ",
+    "`/tcpwnd check`",
+];
+
 /// With nothing said: what most will run.
 pub fn defaults() -> anyhow::Result<Answer> {
     let rendered = sound(&json!({}))?;
@@ -79,6 +89,9 @@ pub fn defaults() -> anyhow::Result<Answer> {
     );
     let seccomp = json!({"type": "RuntimeDefault"});
     pod::is_least_privileged(&rendered.objects, &["BPF", "PERFMON"], &seccomp, false)?;
+    for told in TOLD {
+        ensure!(rendered.notes.contains(told), "NOTES.txt lacks {told}");
+    }
     pod::explains_capabilities(&rendered.manifest)?;
     Ok(Answer::Held)
 }

@@ -9,6 +9,7 @@ mod kubernetes;
 mod metrics;
 pub mod mutate;
 mod packages;
+mod playbook;
 mod pod;
 mod prometheus;
 mod rolling_restart;
@@ -101,8 +102,8 @@ const CHECKS: &[Check] = &[
         run: rolling_restart::shell,
     },
     Check {
-        name: "playbook for rolling restarts, read by Ansible",
-        run: rolling_restart::playbook,
+        name: "playbook for rolling restarts, played by Ansible",
+        run: playbook::playbook,
     },
     Check {
         name: "script for Strimzi with a kubectl that answers what is written here",

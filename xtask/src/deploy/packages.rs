@@ -65,6 +65,9 @@ const RPM_ONLY: [&str; 5] = [
     "-rw-r--r-- /usr/share/zsh/site-functions/_tcpwnd",
 ];
 
+/// What the packages' file of options proposes: what most will set.
+const PROPOSED: [&str; 3] = ["TCPWND_PORT", "TCPWND_LISTEN", "TCPWND_FORMAT"];
+
 /// What lintian would say of every package of ours, and why it may.
 const NOT_FOR_US: [&str; 4] = [
     // The maintainer's address is for those to set who distribute the package.
@@ -87,7 +90,8 @@ pub fn options() -> anyhow::Result<Answer> {
         .filter_map(|line| line.strip_prefix("#TCPWND_").map(|_| &line[1..]))
         .filter_map(|line| line.split_once('='))
         .collect();
-    ensure!(!proposed.is_empty(), "it proposes nothing");
+    let names: Vec<_> = proposed.iter().map(|(name, _)| *name).collect();
+    ensure!(names == PROPOSED, "it proposes {names:?}");
     let printed = command::output(
         Command::new(build::run()?.agent)
             .args(["run", "--print-config"])
