@@ -1,7 +1,9 @@
-//! Builds the kernel programs and leaves the object at `$OUT_DIR/tcpwnd-ebpf.o`.
+//! Builds the kernel programs, twice from the same sources: the object for the ring buffer goes to
+//! `$OUT_DIR/tcpwnd-ebpf.o`, the one for perf buffers to `$OUT_DIR/tcpwnd-ebpf-perf.o`.
 //!
 //! aya-build would do the same with a nightly toolchain or `rustup run`, and build `core` anew for
-//! each profile. Here the one stable toolchain does it, and all profiles share `target/bpf`.
+//! each profile. Here the one stable toolchain does it, and all profiles share `target/bpf`
+//! and `target/bpf-perf`.
 
 use std::env;
 use std::error::Error;
@@ -22,6 +24,37 @@ const OUTER_VARIABLES: [&str; 7] = [
     "CARGO_TARGET_",
     "CARGO_UNSTABLE_",
 ];
+
+/// An object and how it is built.
+struct Object {
+    /// Its name in `$OUT_DIR`.
+    name: &'static str,
+    /// Under `target`. One for each: cargo would compile `core` anew whenever the flags change.
+    folder: &'static str,
+    /// Of the crate.
+    features: &'static [&'static str],
+    /// For the compiler, beside [`cargo`]'s.
+    flags: &'static [&'static str],
+}
+
+const RING: Object = Object {
+    name: "tcpwnd-ebpf.o",
+    folder: "target/bpf",
+    features: &[],
+    flags: &[],
+};
+
+const PERF: Object = Object {
+    name: "tcpwnd-ebpf-perf.o",
+    folder: "target/bpf-perf",
+    features: &["perf"],
+    flags: &[
+        // No loops (before 5.3), hence no calls of memset and memcpy, which are loops.
+        "-Clink-arg=--unroll-loops",
+        "-Clink-arg=--disable-expand-memcpy-in-order",
+        "-Clink-arg=--disable-memory-builtins",
+    ],
+};
 
 fn main() -> ExitCode {
     match build() {
@@ -46,28 +79,42 @@ fn build() -> Result<(), Box<dyn Error>> {
     }
     println!("cargo:rerun-if-env-changed=XDG_CACHE_HOME");
     check_rust_src()?;
-    let target_dir = workspace.join("target/bpf");
-    let status = cargo(&workspace, &target_dir)?.status()?;
+    let mut ring = cargo(&workspace, &RING)?;
+    // Without messages in the programs the agent has none to show. They travel through a ring
+    // buffer of their own.
+    if env::var_os("CARGO_FEATURE_DEBUG_LOG").is_some() {
+        ring.args(["--features", "log"]);
+    }
+    make(&workspace, &RING, ring)?;
+    make(&workspace, &PERF, cargo(&workspace, &PERF)?)
+}
+
+fn make(workspace: &Path, object: &Object, mut cargo: Command) -> Result<(), Box<dyn Error>> {
+    let status = cargo.status()?;
     if !status.success() {
         return Err(format!("building tcpwnd-ebpf for {TARGET} failed: {status}").into());
     }
-    let object = target_dir.join(TARGET).join("release/tcpwnd-ebpf");
-    let place = Path::new(&variable("OUT_DIR")?).join("tcpwnd-ebpf.o");
-    fs::copy(&object, &place)
-        .map_err(|error| format!("copy {} to {}: {error}", object.display(), place.display()))?;
+    let built = workspace
+        .join(object.folder)
+        .join(TARGET)
+        .join("release/tcpwnd-ebpf");
+    let place = Path::new(&variable("OUT_DIR")?).join(object.name);
+    fs::copy(&built, &place)
+        .map_err(|error| format!("copy {} to {}: {error}", built.display(), place.display()))?;
     Ok(())
 }
 
 /// The nested cargo, with nothing of the outer build's flags, wrappers and profile left.
-fn cargo(workspace: &Path, target_dir: &Path) -> Result<Command, Box<dyn Error>> {
+fn cargo(workspace: &Path, object: &Object) -> Result<Command, Box<dyn Error>> {
     let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
-    let flags = [
+    let mut flags = vec![
         format!("--cfg=bpf_target_arch=\"{architecture}\""),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         // The object names its sources, and says the same wherever it was built.
         format!("--remap-path-prefix={}=/tcpwnd", workspace.display()),
     ];
+    flags.extend(object.flags.iter().map(|&flag| flag.to_owned()));
     let mut cargo = Command::new(variable("CARGO")?);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
@@ -83,14 +130,13 @@ fn cargo(workspace: &Path, target_dir: &Path) -> Result<Command, Box<dyn Error>>
         .args(["build", "--release", "-p", "tcpwnd-ebpf"])
         .args(["--target", TARGET, "-Z", "build-std=core"])
         .arg("--target-dir")
-        .arg(target_dir)
+        .arg(workspace.join(object.folder))
         // build-std is unstable; this is what lets a stable compiler take it.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env("PATH", path_with_linker()?);
-    // Without messages in the programs the agent has none to show.
-    if env::var_os("CARGO_FEATURE_DEBUG_LOG").is_some() {
-        cargo.args(["--features", "log"]);
+    for feature in object.features {
+        cargo.args(["--features", feature]);
     }
     Ok(cargo)
 }

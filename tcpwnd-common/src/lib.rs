@@ -17,6 +17,7 @@ mod handshake;
 mod layout;
 mod listener;
 mod records;
+mod settings;
 
 pub use config::{
     Config, FAMILY_IPV4, FAMILY_IPV6, MAX_PORT_RANGES, PortRange, ROLE_CLIENT, ROLE_SERVER,
@@ -34,6 +35,7 @@ pub use records::{
     Child, ClosedRecord, HandshakeRecord, Header, Kind, Outcome, ProgressRecord, Suspect,
     WindowRecord, child_flags,
 };
+pub use settings::{KernelTraits, PortSet, Settings};
 
 /// Version of every layout in this crate; the first field of every record carries it.
 pub const ABI_VERSION: u16 = 5;

@@ -3,7 +3,6 @@
 //! What looks wrong here only decides what is remembered and watched. The verdict is user
 //! space's, from the same values.
 
-use crate::consts;
 use crate::counters::count;
 use crate::flow::netns_object;
 use crate::maps::{OPEN, Open, WATCH, Watch};
@@ -126,7 +125,7 @@ pub fn track(sk: Object, key: &FlowKey, now: u64, record: &HandshakeRecord) -> u
     if remember(sk, key, now, ROLE_SERVER) == 0 {
         return 0;
     }
-    if !consts::confirm() || !differs(record) {
+    if !sk.env.confirm() || !differs(record) {
         return child_flags::TRACKED;
     }
     let watch = Watch {

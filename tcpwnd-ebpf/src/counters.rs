@@ -21,7 +21,7 @@ fn slot() -> Option<*mut CpuCounters> {
 pub fn run(probe: Probe) {
     if let Some(slot) = slot() {
         // SAFETY: the slot outlives the program.
-        add(unsafe { &mut (*slot).runs[probe as usize] });
+        add(unsafe { &mut (*slot).runs[probe as usize] }, 1);
     }
 }
 
@@ -30,22 +30,22 @@ pub fn run(probe: Probe) {
 pub fn count(counter: Counter) {
     if let Some(slot) = slot() {
         // SAFETY: the slot outlives the program.
-        add(unsafe { &mut (*slot).counts[counter as usize] });
+        add(unsafe { &mut (*slot).counts[counter as usize] }, 1);
     }
 }
 
-/// Adds one to a counter.
+/// Adds to a counter.
 ///
 /// The instruction that every kernel has (`BPF_XADD`), written out: the target offers no atomic
 /// type, and newer forms that return the old value need 5.12.
 #[inline(always)]
-pub fn add(counter: &mut u64) {
+pub fn add(counter: &mut u64, number: i64) {
     // SAFETY: the reference is valid and aligned; the instruction touches nothing else.
     unsafe {
         asm!(
-            "lock *(u64 *)({place} + 0) += {one}",
+            "lock *(u64 *)({place} + 0) += {number}",
             place = in(reg) core::ptr::from_mut(counter),
-            one = in(reg) 1u64,
+            number = in(reg) number,
             options(nostack),
         );
     }

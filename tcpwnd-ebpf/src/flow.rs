@@ -1,8 +1,8 @@
 //! Flow keys from sockets and request sockets, and the filter on them.
 
-use crate::consts;
+use crate::env::Env;
 use crate::read::{Object, Result};
-use tcpwnd_common::{FAMILY_IPV4, FAMILY_IPV6, Field, FlowKey, MAX_PORT_RANGES, PortRange};
+use tcpwnd_common::{FAMILY_IPV4, FAMILY_IPV6, Field, FlowKey};
 
 const AF_INET6: u16 = 10;
 
@@ -13,7 +13,7 @@ const AF_INET6: u16 = 10;
 /// fields.
 #[inline(always)]
 fn addresses(sock: Object, key: &mut FlowKey) -> Result<()> {
-    if consts::has(Field::RemoteAddr6) && sock.get::<u16>(Field::Family)? == AF_INET6 {
+    if sock.env.has(Field::RemoteAddr6) && sock.get::<u16>(Field::Family)? == AF_INET6 {
         key.remote_addr = sock.get(Field::RemoteAddr6)?;
         key.local_addr = sock.get(Field::LocalAddr6)?;
     } else {
@@ -70,14 +70,14 @@ pub fn of_socket(sk: Object, key: &mut FlowKey) -> Result<()> {
 
 /// Whether the user asked to look at this connection.
 #[inline(always)]
-pub fn wanted(key: &FlowKey) -> bool {
-    peer_wanted(key) && port_wanted(key.local_port)
+pub fn wanted(env: Env, key: &FlowKey) -> bool {
+    peer_wanted(env, key) && env.port_wanted(key.local_port)
 }
 
 /// The same while the local port is not known: it may be chosen after the change to SYN_SENT.
 #[inline(always)]
-pub fn peer_wanted(key: &FlowKey) -> bool {
-    let families = consts::families();
+pub fn peer_wanted(env: Env, key: &FlowKey) -> bool {
+    let families = env.families();
     if families != FAMILY_IPV4 | FAMILY_IPV6 {
         let family = if key.is_ipv4() {
             FAMILY_IPV4
@@ -88,52 +88,17 @@ pub fn peer_wanted(key: &FlowKey) -> bool {
             return false;
         }
     }
-    netns_wanted(key.netns) && remote_port_wanted(key.remote_port)
+    netns_wanted(env, key.netns) && env.remote_port_wanted(key.remote_port)
 }
 
 /// Whether the user asked to look at this port of this namespace.
 #[inline(always)]
-pub fn place_wanted(netns: u32, port: u16) -> bool {
-    netns_wanted(netns) && port_wanted(port)
+pub fn place_wanted(env: Env, netns: u32, port: u16) -> bool {
+    netns_wanted(env, netns) && env.port_wanted(port)
 }
 
 #[inline(always)]
-fn netns_wanted(netns: u32) -> bool {
-    let only = consts::netns();
+fn netns_wanted(env: Env, netns: u32) -> bool {
+    let only = env.netns();
     only == 0 || only == netns
-}
-
-#[inline(always)]
-fn port_wanted(port: u16) -> bool {
-    one_of(port, consts::port_range_count(), consts::port_range)
-}
-
-#[inline(always)]
-fn remote_port_wanted(port: u16) -> bool {
-    one_of(
-        port,
-        consts::remote_port_range_count(),
-        consts::remote_port_range,
-    )
-}
-
-/// Whether a port lies in one of `count` ranges; all do where there is none.
-#[inline(always)]
-fn one_of(port: u16, count: u32, range: impl Fn(usize) -> PortRange) -> bool {
-    let count = count as usize;
-    if count == 0 {
-        return true;
-    }
-    let mut index = 0;
-    while index < MAX_PORT_RANGES {
-        if index >= count {
-            return false;
-        }
-        let range = range(index);
-        if range.first <= port && port <= range.last {
-            return true;
-        }
-        index += 1;
-    }
-    false
 }

@@ -5,7 +5,6 @@
 //! is the socket's, else the route's metric. `rmem_max` is no field of anything that is at hand
 //! here; the agent reads it from /proc/sys.
 
-use crate::consts;
 use crate::flow::netns_object;
 use crate::read::{Object, Result};
 use tcpwnd_common::{Field, Inputs};
@@ -47,9 +46,8 @@ fn socket(sk: Object, into: &mut Inputs) -> Result<()> {
 /// interrupted by the packet.
 #[inline(always)]
 fn cgroup(sk: Object) -> Result<u64> {
-    let known = consts::has(Field::SockCgroup)
-        && consts::has(Field::CgroupNode)
-        && consts::has(Field::NodeId);
+    let known =
+        sk.env.has(Field::SockCgroup) && sk.env.has(Field::CgroupNode) && sk.env.has(Field::NodeId);
     if !known {
         return Ok(0);
     }
@@ -80,7 +78,7 @@ fn route(dst: Object, into: &mut Inputs) -> Result<()> {
     let metrics: u64 = dst.get(Field::DstMetrics)?;
     // The two lowest bits are flags: DST_METRICS_READ_ONLY and DST_METRICS_REFCOUNTED
     // (include/net/dst.h).
-    let metrics = Object((metrics & !3) as *const u8);
+    let metrics = dst.env.object_at(metrics & !3);
     if !metrics.is_null() {
         into.route_window = metrics.at(METRIC_WINDOW * 4)?;
     }

@@ -4,7 +4,6 @@
 //! map, and taken by inserting into another, because 5.10 has no atomic operation that returns a
 //! value.
 
-use crate::consts;
 use crate::counters::count;
 use crate::flow::{map_ipv4, netns, place_wanted};
 use crate::maps::{LISTENER_CLAIMS, LISTENER_SLOTS, LISTENERS};
@@ -24,7 +23,7 @@ fn key_of(sk: Object) -> Result<ListenerKey> {
         port: sk.get(Field::LocalPort)?,
         reserved: 0,
     };
-    if consts::has(Field::LocalAddr6) && sk.get::<u16>(Field::Family)? == AF_INET6 {
+    if sk.env.has(Field::LocalAddr6) && sk.get::<u16>(Field::Family)? == AF_INET6 {
         key.addr = sk.get(Field::LocalAddr6)?;
     } else {
         map_ipv4(&mut key.addr, sk.get(Field::LocalAddr4)?);
@@ -66,7 +65,7 @@ fn claim(key: &ListenerKey) -> Option<u32> {
 #[inline(always)]
 pub fn slot_of(sk: Object) -> Option<&'static mut ListenerSlot> {
     let key = key_of(sk).ok()?;
-    if key.port == 0 || !place_wanted(key.netns, key.port) {
+    if key.port == 0 || !place_wanted(sk.env, key.netns, key.port) {
         return None;
     }
     let index = match LISTENERS.get_ptr(key) {

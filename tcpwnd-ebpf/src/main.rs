@@ -10,9 +10,10 @@
 #![feature(asm_experimental_arch)]
 
 mod child;
-mod consts;
 mod context;
 mod counters;
+mod env;
+mod events;
 mod flow;
 mod inputs;
 mod listeners;

@@ -1,16 +1,19 @@
 //! The programs' maps. Sizes are defaults; the agent may set others before loading.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap};
 use tcpwnd_common::{
     Connect, CpuCounters, FlowKey, Handshake, LISTENER_SLOTS as SLOTS, ListenerKey, ListenerSlot,
     ProxySynAck, SUSPECT_LIMIT, Suspect,
 };
 
-/// Records on their way to user space.
-#[map]
-pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+/// Flags of a map that the agent maps into its memory.
+#[cfg(not(feature = "perf"))]
+const MAPPED: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
+/// The same where there may be kernels that do not know that (before 5.5): the agent adds it for those
+/// that do.
+#[cfg(feature = "perf")]
+const MAPPED: u32 = 0;
 
 /// Handshakes under way, by flow. Least recently used ones are evicted without notice; pairing
 /// by sequence number turns that into a counted `no_record`.
@@ -87,8 +90,8 @@ pub static LISTENER_CLAIMS: HashMap<u32, u32> = HashMap::with_max_entries(SLOTS,
 
 /// Counters per listener, mapped into the agent's memory.
 #[map]
-pub static LISTENER_SLOTS: Array<ListenerSlot> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+pub static LISTENER_SLOTS: Array<ListenerSlot> = Array::with_max_entries(SLOTS, MAPPED);
 
 /// Counters, one entry a CPU, mapped into the agent's memory.
 #[map]
-pub static COUNTERS: Array<CpuCounters> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
+pub static COUNTERS: Array<CpuCounters> = Array::with_max_entries(1024, MAPPED);

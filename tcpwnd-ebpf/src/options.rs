@@ -11,7 +11,7 @@ const HEADER: usize = 20;
 pub fn tcp_header(skb: Object) -> Result<Object> {
     let head = skb.follow(Field::SkbHead)?;
     let offset: u16 = skb.get(Field::SkbTransportHeader)?;
-    Ok(Object(head.0.wrapping_add(offset as usize)))
+    Ok(head.beyond(offset as usize))
 }
 
 /// Sequence number of a TCP header, host byte order.

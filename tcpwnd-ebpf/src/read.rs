@@ -1,10 +1,16 @@
 //! The only place that reads kernel memory.
 //!
 //! A kernel object is an address, never dereferenced; every read goes through
-//! `bpf_probe_read_kernel` and can fail.
+//! `bpf_probe_read_kernel`, or through `bpf_probe_read` in the perf buffer object (the former came
+//! with 5.5), and can fail.
 
-use crate::consts;
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+use crate::env::Env;
+#[cfg(feature = "perf")]
+use aya_ebpf::helpers::{bpf_probe_read as probe_read, generated::bpf_probe_read as copy};
+#[cfg(not(feature = "perf"))]
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel as probe_read, generated::bpf_probe_read_kernel as copy,
+};
 use tcpwnd_common::Field;
 
 /// Kernel memory could not be read.
@@ -14,20 +20,31 @@ pub struct Unreadable;
 pub type Result<T> = core::result::Result<T, Unreadable>;
 
 /// Address of a kernel object.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Object(pub *const u8);
+#[derive(Clone, Copy)]
+pub struct Object {
+    /// Where it lies.
+    pub address: *const u8,
+    /// The run that reads it.
+    pub env: Env,
+}
 
 impl Object {
     /// The address as a number that only identifies.
     #[inline(always)]
     pub fn id(self) -> u64 {
-        self.0 as u64
+        self.address as u64
     }
 
     /// Whether there is no object.
     #[inline(always)]
     pub fn is_null(self) -> bool {
-        self.0.is_null()
+        self.address.is_null()
+    }
+
+    /// What lies `offset` bytes behind the beginning.
+    #[inline(always)]
+    pub fn beyond(self, offset: usize) -> Object {
+        self.env.object(self.address.wrapping_add(offset))
     }
 
     /// A plain value, `offset` bytes behind the beginning.
@@ -35,20 +52,20 @@ impl Object {
     pub fn at<T>(self, offset: usize) -> Result<T> {
         // SAFETY: the helper checks the address and copies; `T` is an integer or an array of
         // integers wherever this is called.
-        unsafe { bpf_probe_read_kernel(self.0.wrapping_add(offset).cast()) }.map_err(|_| Unreadable)
+        unsafe { probe_read(self.address.wrapping_add(offset).cast()) }.map_err(|_| Unreadable)
     }
 
     /// A field that is a plain integer or array of bytes of `T`'s size.
     #[inline(always)]
     pub fn get<T>(self, field: Field) -> Result<T> {
-        self.at(consts::offset(field))
+        self.at(self.env.offset(field))
     }
 
     /// A field of up to 25 bits at any bit position, or of 32 aligned bits; 0 when this kernel
     /// does not have it.
     #[inline(always)]
     pub fn bits(self, field: Field) -> Result<u32> {
-        let at = consts::field(field);
+        let at = self.env.field(field);
         if !at.is_present() {
             return Ok(0);
         }
@@ -61,7 +78,7 @@ impl Object {
     #[inline(always)]
     pub fn follow(self, field: Field) -> Result<Object> {
         let address: u64 = self.get(field)?;
-        Ok(Object(address as *const u8))
+        Ok(self.env.object_at(address))
     }
 
     /// Copies `len` bytes, at most `into.len()`, from `offset`.
@@ -70,10 +87,10 @@ impl Object {
         let len = if len > N { N } else { len };
         // SAFETY: `len` is at most the size of `into`; the helper checks the source.
         let status = unsafe {
-            generated::bpf_probe_read_kernel(
+            copy(
                 into.as_mut_ptr().cast(),
                 len as u32,
-                self.0.wrapping_add(offset).cast(),
+                self.address.wrapping_add(offset).cast(),
             )
         };
         if status == 0 { Ok(()) } else { Err(Unreadable) }

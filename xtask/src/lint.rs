@@ -45,15 +45,19 @@ pub fn all() -> Vec<Lint> {
     format.args(["fmt", "--all", "--", "--check"]);
     let mut clippy = cargo(&workspace);
     clippy.args(["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]);
-    let mut programs = cargo(&workspace);
-    programs
-        .args(["clippy", "--quiet", "-p", "tcpwnd-ebpf", "--all-features"])
-        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
-        .arg("--target-dir")
-        .arg(paths::target().join("bpf"))
-        .args(["--", "-D", "warnings"])
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"");
+    let programs = |features: &str| {
+        let mut programs = cargo(&workspace);
+        programs
+            .args(["clippy", "--quiet", "-p", "tcpwnd-ebpf"])
+            .args(["--features", features])
+            .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+            .arg("--target-dir")
+            .arg(paths::target().join("bpf"))
+            .args(["--", "-D", "warnings"])
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"");
+        programs
+    };
     // No test builds the agent with it.
     let mut debug_log = cargo(&workspace);
     debug_log
@@ -63,7 +67,8 @@ pub fn all() -> Vec<Lint> {
         ("format", format),
         ("clippy", clippy),
         ("clippy of the agent with debug-log", debug_log),
-        ("clippy of the kernel programs", programs),
+        ("clippy of the kernel programs", programs("log")),
+        ("clippy of those for perf buffers", programs("perf")),
     ]
     .into_iter()
     .map(|(name, command)| Lint { name, command })

@@ -15,51 +15,57 @@
 
 use super::bpf_request;
 use crate::counters::{add, count, run};
+use crate::env::Env;
 use crate::read::Object;
 use crate::scratch::check_call;
-use crate::{consts, context, listeners, options};
+use crate::{context, listeners, options};
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
 use tcpwnd_common::{Counter, Field, Probe};
 
 #[fentry(function = "tcp_conn_request")]
 pub fn conn_request_fentry(ctx: FEntryContext) -> i32 {
-    arrived(Probe::ConnRequest, Object(ctx.arg(2)));
+    if let Some(env) = Env::new(&ctx) {
+        arrived(Probe::ConnRequest, env.object(ctx.arg(2)));
+    }
     0
 }
 
 #[kprobe]
 pub fn conn_request_kprobe(ctx: ProbeContext) -> u32 {
-    if let Some(sk) = ctx.arg(2) {
-        arrived(Probe::ConnRequest, Object(sk));
+    if let (Some(env), Some(sk)) = (Env::new(&ctx), ctx.arg(2)) {
+        arrived(Probe::ConnRequest, env.object(sk));
     }
     0
 }
 
 #[fentry(function = "tcp_get_cookie_sock")]
 pub fn get_cookie_sock_fentry(ctx: FEntryContext) -> i32 {
-    arrived(Probe::GetCookieSock, Object(ctx.arg(0)));
-    bpf_request::look_at(Object(ctx.arg(2)));
+    if let Some(env) = Env::new(&ctx) {
+        arrived(Probe::GetCookieSock, env.object(ctx.arg(0)));
+        bpf_request::look_at(env.object(ctx.arg(2)));
+    }
     0
 }
 
 #[kprobe]
 pub fn get_cookie_sock_kprobe(ctx: ProbeContext) -> u32 {
-    if let (Some(sk), Some(req)) = (ctx.arg(0), ctx.arg(2)) {
-        arrived(Probe::GetCookieSock, Object(sk));
-        bpf_request::look_at(Object(req));
+    if let (Some(env), Some(sk), Some(req)) = (Env::new(&ctx), ctx.arg(0), ctx.arg(2)) {
+        arrived(Probe::GetCookieSock, env.object(sk));
+        bpf_request::look_at(env.object(req));
     }
     0
 }
 
 #[fexit(function = "tcp_check_req")]
 pub fn check_req_fexit(ctx: FExitContext) -> i32 {
-    let result = if consts::check_req_args() == 6 {
+    let Some(env) = Env::new(&ctx) else { return 0 };
+    let result = if env.check_req_args() == 6 {
         context::word::<6>(&ctx)
     } else {
         context::word::<5>(&ctx)
     };
-    checked(Object(ctx.arg(0)), Object(ctx.arg(1)), result);
+    checked(env.object(ctx.arg(0)), env.object(ctx.arg(1)), result);
     0
 }
 
@@ -74,14 +80,16 @@ pub fn check_req_kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn check_req_kretprobe(ctx: RetProbeContext) -> u32 {
-    let Some(call) = check_call() else { return 0 };
+    let (Some(env), Some(call)) = (Env::new(&ctx), check_call()) else {
+        return 0;
+    };
     let (sk, skb) = (call.sk, call.skb);
     call.sk = 0;
     if sk == 0 {
         run(Probe::CheckReq);
         count(Counter::EntryMissed);
     } else {
-        checked(Object(sk as *const u8), Object(skb as *const u8), ctx.ret());
+        checked(env.object_at(sk), env.object_at(skb), ctx.ret());
     }
     0
 }
@@ -125,7 +133,7 @@ fn is_ack(skb: Object) -> bool {
 #[inline(always)]
 fn overflow(listener: Object) {
     if let Some(slot) = listeners::slot_of(listener) {
-        add(&mut slot.overflows);
+        add(&mut slot.overflows, 1);
         if let Ok(drops) = listener.get(Field::Drops) {
             slot.drops = drops;
         }

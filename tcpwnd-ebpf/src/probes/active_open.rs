@@ -8,9 +8,9 @@
 
 use super::{set_state, states};
 use crate::counters::count;
-use crate::maps::{CONNECTS, EVENTS};
+use crate::maps::CONNECTS;
 use crate::read::{Object, Result};
-use crate::{child, consts, flow, options};
+use crate::{child, events, flow, options};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use core::mem::size_of;
 use tcpwnd_common::{
@@ -26,7 +26,7 @@ pub fn changed(sk: Object, key: &FlowKey, new: u32) {
         states::ESTABLISHED => established(sk, key),
         _ => {
             forget(sk);
-            if flow::wanted(key) {
+            if flow::wanted(sk.env, key) {
                 count(Counter::ConnectsFailed);
             }
         }
@@ -36,7 +36,7 @@ pub fn changed(sk: Object, key: &FlowKey, new: u32) {
 /// Takes the notes about a socket away.
 #[inline(always)]
 pub fn forget(sk: Object) {
-    if consts::connects() {
+    if sk.env.connects() {
         let _ = CONNECTS.remove(sk.id());
     }
 }
@@ -44,10 +44,10 @@ pub fn forget(sk: Object) {
 /// Notes the settings before the SYN is built.
 #[inline(always)]
 fn begun(sk: Object, key: &FlowKey) {
-    if !flow::peer_wanted(key) {
+    if !flow::peer_wanted(sk.env, key) {
         return;
     }
-    let mut note = Connect::NONE;
+    let mut note = nothing();
     let read = flow::netns_object(sk).and_then(|net| {
         note.begun_window_scaling = net.bits(Field::NetTcpWindowScaling)? as u8;
         note.begun_timestamps = net.bits(Field::NetTcpTimestamps)? as u8;
@@ -62,6 +62,14 @@ fn begun(sk: Object, key: &FlowKey) {
     let _ = CONNECTS.insert(sk.id(), note, 0);
 }
 
+/// `Connect::NONE`, made here: a constant of this size lies in a data section, which kernels before
+/// 5.2 do not have.
+#[inline(always)]
+fn nothing() -> Connect {
+    // SAFETY: made of integers, for which all zero is a valid value.
+    unsafe { core::mem::zeroed() }
+}
+
 /// Notes a packet that came in SYN_SENT, and the socket before it is taken in. The last one counts.
 #[inline(always)]
 pub fn answered(sk: Object, skb: Object) -> Result<()> {
@@ -71,10 +79,10 @@ pub fn answered(sk: Object, skb: Object) -> Result<()> {
         None => {
             let mut key = FlowKey::ZERO;
             flow::of_socket(sk, &mut key)?;
-            if !flow::wanted(&key) {
+            if !flow::wanted(sk.env, &key) {
                 return Ok(());
             }
-            let _ = CONNECTS.insert(sk.id(), Connect::NONE, 0);
+            let _ = CONNECTS.insert(sk.id(), nothing(), 0);
             let Some(note) = CONNECTS.get_ptr_mut(sk.id()) else {
                 return Ok(());
             };
@@ -85,7 +93,7 @@ pub fn answered(sk: Object, skb: Object) -> Result<()> {
     // lock keeps others away from it.
     let note = unsafe { &mut *note };
     note.flags &= connect_flags::BEGUN;
-    note.options = Connect::NONE.options;
+    note.options = nothing().options;
     let header = options::tcp_header(skb)?;
     note.seq = options::sequence(header)?;
     let snd_una: u32 = sk.get(Field::SndUna)?;
@@ -101,7 +109,7 @@ pub fn answered(sk: Object, skb: Object) -> Result<()> {
 /// Describes and sends a connection that this host opened.
 #[inline(always)]
 fn established(sk: Object, key: &FlowKey) {
-    if !flow::wanted(key) {
+    if !flow::wanted(sk.env, key) {
         forget(sk);
         return count(Counter::Filtered);
     }
@@ -119,7 +127,7 @@ fn established(sk: Object, key: &FlowKey) {
 fn send(sk: Object, key: &FlowKey) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(mut entry) = EVENTS.reserve::<ConnectRecord>(0) else {
+    let Some(mut entry) = events::reserve::<ConnectRecord>() else {
         return count(Counter::HandshakesLost);
     };
     let record = entry.as_mut_ptr();
@@ -145,6 +153,9 @@ fn send(sk: Object, key: &FlowKey) {
     if record.child.flags & child_flags::WSCALE_OK == 0 {
         record.child.flags |= child::remember(sk, key, now, ROLE_CLIENT);
     }
-    entry.submit(0);
-    count(Counter::HandshakesSent);
+    count(if entry.submit(sk.env) {
+        Counter::HandshakesSent
+    } else {
+        Counter::HandshakesLost
+    });
 }

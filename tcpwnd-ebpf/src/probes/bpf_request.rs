@@ -7,17 +7,17 @@
 //! an ordinary cookie has it cleared (`reqsk_alloc`, net/ipv4/inet_connection_sock.c, from 6.9 on);
 //! on kernels without the function it is whatever lay there before.
 
+use crate::flow;
 use crate::maps::HANDSHAKES;
 use crate::read::{Object, Result};
 use crate::scratch::{Builder, handshake};
-use crate::{consts, flow};
 use tcpwnd_common::{Field, FlowKey, handshake_flags};
 
 /// Marks the flow of a request that a BPF program made. Without the mark the verdict says that
 /// there is no record; nothing to do here then.
 #[inline(always)]
 pub fn look_at(req: Object) {
-    if consts::bpf_requests() && consts::has(Field::ReqSyncookie) {
+    if req.env.bpf_requests() && req.env.has(Field::ReqSyncookie) {
         let _ = mark(req);
     }
 }
@@ -33,7 +33,7 @@ fn mark(req: Object) -> Result<()> {
     }
     let mut key = FlowKey::ZERO;
     flow::of_request(req, &mut key)?;
-    if !flow::wanted(&key) {
+    if !flow::wanted(req.env, &key) {
         return Ok(());
     }
     // What the ACK acknowledges, less 1.

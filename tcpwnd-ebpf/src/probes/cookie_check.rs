@@ -8,6 +8,7 @@
 
 use super::states;
 use crate::counters::{add, count, run};
+use crate::env::Env;
 use crate::maps::HANDSHAKES;
 use crate::read::Object;
 use crate::scratch::{Builder, cookie_call, handshake};
@@ -32,7 +33,13 @@ pub fn cookie_v4_check_fentry(ctx: FEntryContext) -> i32 {
 #[fexit(function = "cookie_v4_check")]
 pub fn cookie_v4_check_fexit(ctx: FExitContext) -> i32 {
     // Behind the two arguments lies the result.
-    returned(Probe::CookieV4Check, Some(ctx.arg(0)), Object(ctx.arg(2)));
+    if let Some(env) = Env::new(&ctx) {
+        returned(
+            Probe::CookieV4Check,
+            Some(ctx.arg(0)),
+            env.object(ctx.arg(2)),
+        );
+    }
     0
 }
 
@@ -44,7 +51,13 @@ pub fn cookie_v6_check_fentry(ctx: FEntryContext) -> i32 {
 
 #[fexit(function = "cookie_v6_check")]
 pub fn cookie_v6_check_fexit(ctx: FExitContext) -> i32 {
-    returned(Probe::CookieV6Check, Some(ctx.arg(0)), Object(ctx.arg(2)));
+    if let Some(env) = Env::new(&ctx) {
+        returned(
+            Probe::CookieV6Check,
+            Some(ctx.arg(0)),
+            env.object(ctx.arg(2)),
+        );
+    }
     0
 }
 
@@ -56,7 +69,9 @@ pub fn cookie_v4_check_kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn cookie_v4_check_kretprobe(ctx: RetProbeContext) -> u32 {
-    returned(Probe::CookieV4Check, None, Object(ctx.ret()));
+    if let Some(env) = Env::new(&ctx) {
+        returned(Probe::CookieV4Check, None, env.object(ctx.ret()));
+    }
     0
 }
 
@@ -68,7 +83,9 @@ pub fn cookie_v6_check_kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn cookie_v6_check_kretprobe(ctx: RetProbeContext) -> u32 {
-    returned(Probe::CookieV6Check, None, Object(ctx.ret()));
+    if let Some(env) = Env::new(&ctx) {
+        returned(Probe::CookieV6Check, None, env.object(ctx.ret()));
+    }
     0
 }
 
@@ -91,7 +108,7 @@ fn returned(probe: Probe, sk: Option<u64>, result: Object) {
     if !noted || sk.is_some_and(|sk| sk != call.sk) {
         return count(Counter::EntryMissed);
     }
-    let listener = Object(call.sk as *const u8);
+    let listener = result.env.object_at(call.sk);
     let made_child = is_child(result);
     if call.hash == HASH_NOT_ASKED && !made_child {
         return;
@@ -118,12 +135,12 @@ fn is_child(result: Object) -> bool {
 #[inline(always)]
 fn count_cookie(slot: &mut ListenerSlot, hash: u32, made_child: bool) {
     match hash {
-        HASH_VALID => add(&mut slot.cookies_valid),
-        HASH_REJECTED => add(&mut slot.cookies_rejected),
+        HASH_VALID => add(&mut slot.cookies_valid, 1),
+        HASH_REJECTED => add(&mut slot.cookies_rejected, 1),
         _ => {}
     }
     if made_child {
-        add(&mut slot.cookies_accepted);
+        add(&mut slot.cookies_accepted, 1);
     }
 }
 
@@ -132,7 +149,7 @@ fn count_cookie(slot: &mut ListenerSlot, hash: u32, made_child: bool) {
 #[inline(always)]
 fn accepted(listener: Object, child: Object, foreign: bool) {
     let mut key = FlowKey::ZERO;
-    if flow::of_socket(child, &mut key).is_err() || !flow::wanted(&key) {
+    if flow::of_socket(child, &mut key).is_err() || !flow::wanted(child.env, &key) {
         return;
     }
     let Ok(snd_una) = child.get::<u32>(Field::SndUna) else {
@@ -151,7 +168,7 @@ fn accepted(listener: Object, child: Object, foreign: bool) {
     }
     let dst = child
         .follow(Field::DstCache)
-        .unwrap_or(Object(core::ptr::null()));
+        .unwrap_or(child.env.object_at(0));
     inputs::fill(listener, dst, &mut known.cookie_inputs);
     // The socket's own limit takes its place when it becomes established (tcp_init_buffer_space,
     // net/ipv4/tcp_input.c).

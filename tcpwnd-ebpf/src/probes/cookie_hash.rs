@@ -5,22 +5,27 @@
 //! programs call it too; only calls inside a cookie check count.
 
 use super::cookie_check::{HASH_REJECTED, HASH_VALID};
+use crate::context;
 use crate::counters::run;
+use crate::env::Env;
 use crate::scratch::cookie_call;
-use crate::{consts, context};
 use aya_ebpf::macros::{fexit, kretprobe};
 use aya_ebpf::programs::{FExitContext, RetProbeContext};
 use tcpwnd_common::Probe;
 
 #[fexit(function = "__cookie_v4_check")]
 pub fn cookie_v4_hash_fexit(ctx: FExitContext) -> i32 {
-    returned(Probe::CookieV4Hash, result(&ctx));
+    if let Some(env) = Env::new(&ctx) {
+        returned(Probe::CookieV4Hash, result(&ctx, env));
+    }
     0
 }
 
 #[fexit(function = "__cookie_v6_check")]
 pub fn cookie_v6_hash_fexit(ctx: FExitContext) -> i32 {
-    returned(Probe::CookieV6Hash, result(&ctx));
+    if let Some(env) = Env::new(&ctx) {
+        returned(Probe::CookieV6Hash, result(&ctx, env));
+    }
     0
 }
 
@@ -38,8 +43,8 @@ pub fn cookie_v6_hash_kretprobe(ctx: RetProbeContext) -> u32 {
 
 /// The result lies behind the arguments.
 #[inline(always)]
-fn result(ctx: &FExitContext) -> i32 {
-    if consts::cookie_hash_args() == 3 {
+fn result(ctx: &FExitContext, env: Env) -> i32 {
+    if env.cookie_hash_args() == 3 {
         context::word::<3>(ctx) as i32
     } else {
         context::word::<2>(ctx) as i32

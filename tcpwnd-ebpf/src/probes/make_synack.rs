@@ -7,10 +7,11 @@
 
 use super::states;
 use crate::counters::{add, count, run};
+use crate::env::Env;
 use crate::maps::HANDSHAKES;
 use crate::read::{Object, Result, Unreadable};
 use crate::scratch::{Builder, handshake, synack_call};
-use crate::{consts, context, flow, inputs, listeners, options};
+use crate::{context, flow, inputs, listeners, options};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
@@ -34,25 +35,28 @@ struct Call {
 
 #[fexit(function = "tcp_make_synack")]
 pub fn make_synack_fexit(ctx: FExitContext) -> i32 {
-    let (syn_skb, skb) = if consts::has_syn_skb() {
+    let Some(env) = Env::new(&ctx) else { return 0 };
+    let (syn_skb, skb) = if env.has_syn_skb() {
         (context::word::<5>(&ctx), context::word::<6>(&ctx))
     } else {
         (0, context::word::<5>(&ctx))
     };
     let call = Call {
-        sk: Object(ctx.arg(0)),
-        dst: Object(ctx.arg(1)),
-        req: Object(ctx.arg(2)),
+        sk: env.object(ctx.arg(0)),
+        dst: env.object(ctx.arg(1)),
+        req: env.object(ctx.arg(2)),
         kind: ctx.arg(4),
-        syn_skb: Object(syn_skb as *const u8),
+        syn_skb: env.object_at(syn_skb),
     };
-    built(&call, Object(skb as *const u8));
+    built(&call, env.object_at(skb));
     0
 }
 
 #[kprobe]
 pub fn make_synack_kprobe(ctx: ProbeContext) -> u32 {
-    let Some(call) = synack_call() else { return 0 };
+    let (Some(env), Some(call)) = (Env::new(&ctx), synack_call()) else {
+        return 0;
+    };
     call.inside = 0;
     let (Some(sk), Some(dst), Some(req), Some(kind)) =
         (ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(4))
@@ -63,7 +67,7 @@ pub fn make_synack_kprobe(ctx: ProbeContext) -> u32 {
     call.dst = dst;
     call.req = req;
     call.kind = kind;
-    call.syn_skb = if consts::has_syn_skb() {
+    call.syn_skb = if env.has_syn_skb() {
         ctx.arg(5).unwrap_or(0)
     } else {
         0
@@ -74,7 +78,9 @@ pub fn make_synack_kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn make_synack_kretprobe(ctx: RetProbeContext) -> u32 {
-    let Some(call) = synack_call() else { return 0 };
+    let (Some(env), Some(call)) = (Env::new(&ctx), synack_call()) else {
+        return 0;
+    };
     if call.inside == 0 {
         run(Probe::MakeSynack);
         count(Counter::EntryMissed);
@@ -82,13 +88,13 @@ pub fn make_synack_kretprobe(ctx: RetProbeContext) -> u32 {
     }
     call.inside = 0;
     let call = Call {
-        sk: Object(call.sk as *const u8),
-        dst: Object(call.dst as *const u8),
-        req: Object(call.req as *const u8),
-        syn_skb: Object(call.syn_skb as *const u8),
+        sk: env.object_at(call.sk),
+        dst: env.object_at(call.dst),
+        req: env.object_at(call.req),
+        syn_skb: env.object_at(call.syn_skb),
         kind: call.kind,
     };
-    built(&call, Object(ctx.ret()));
+    built(&call, env.object(ctx.ret()));
     0
 }
 
@@ -103,7 +109,7 @@ fn built(call: &Call, skb: Object) {
         count(Counter::SynackUnreadable);
         return;
     }
-    if !flow::wanted(&key) {
+    if !flow::wanted(call.req.env, &key) {
         return;
     }
     if record(call, skb, &key).is_err() {
@@ -257,9 +263,9 @@ fn count_listener(call: &Call) {
     let Some(slot) = listeners::slot_of(listener) else {
         return;
     };
-    add(&mut slot.synacks);
+    add(&mut slot.synacks, 1);
     if is_cookie(call).unwrap_or(false) {
-        add(&mut slot.cookies_sent);
+        add(&mut slot.cookies_sent, 1);
     }
     // What was read before something could not be is newer than what was there.
     let _ = note_state(listener, slot);

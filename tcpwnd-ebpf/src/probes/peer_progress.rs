@@ -5,9 +5,10 @@
 //! in flight beyond that acknowledgment.
 
 use crate::counters::{count, run};
-use crate::flow;
-use crate::maps::{EVENTS, SUSPECT_PORTS, SUSPECTS};
+use crate::env::Env;
+use crate::maps::{SUSPECT_PORTS, SUSPECTS};
 use crate::read::{Object, Result};
+use crate::{events, flow};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext};
@@ -19,15 +20,17 @@ use tcpwnd_common::{
 
 #[fentry(function = "__tcp_select_window")]
 pub fn peer_progress_fentry(ctx: FEntryContext) -> i32 {
-    // An unreadable socket is none of the suspects.
-    let _ = entered(Object(ctx.arg(0)));
+    if let Some(env) = Env::new(&ctx) {
+        // An unreadable socket is none of the suspects.
+        let _ = entered(env.object(ctx.arg(0)));
+    }
     0
 }
 
 #[kprobe]
 pub fn peer_progress_kprobe(ctx: ProbeContext) -> u32 {
-    if let Some(sk) = ctx.arg(0) {
-        let _ = entered(Object(sk));
+    if let (Some(env), Some(sk)) = (Env::new(&ctx), ctx.arg(0)) {
+        let _ = entered(env.object(sk));
     }
     0
 }
@@ -76,7 +79,7 @@ fn entered(sk: Object) -> Result<()> {
 
 #[inline(always)]
 fn send(sk: Object, key: &FlowKey, now: &Suspect) {
-    let Some(mut entry) = EVENTS.reserve::<ProgressRecord>(0) else {
+    let Some(mut entry) = events::reserve::<ProgressRecord>() else {
         return count(Counter::WindowsLost);
     };
     entry.write(ProgressRecord {
@@ -98,6 +101,9 @@ fn send(sk: Object, key: &FlowKey, now: &Suspect) {
         number: now.seen,
         rcv_wscale: sk.bits(Field::RcvWscale).unwrap_or(0),
     });
-    entry.submit(0);
-    count(Counter::WindowsSent);
+    count(if entry.submit(sk.env) {
+        Counter::WindowsSent
+    } else {
+        Counter::WindowsLost
+    });
 }

@@ -8,9 +8,10 @@
 
 use super::{active_open, states};
 use crate::counters::run;
+use crate::env::Env;
 use crate::maps::HANDSHAKES;
 use crate::read::{Object, Result};
-use crate::{consts, flow, options};
+use crate::{flow, options};
 use aya_ebpf::macros::{fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext};
 use tcpwnd_common::{Ack, Field, FlowKey, Probe, TcpOptions};
@@ -27,14 +28,16 @@ const NO_ACK: Ack = Ack {
 
 #[fentry(function = "tcp_rcv_state_process")]
 pub fn rcv_state_process_fentry(ctx: FEntryContext) -> i32 {
-    entered(Object(ctx.arg(0)), Object(ctx.arg(1)));
+    if let Some(env) = Env::new(&ctx) {
+        entered(env.object(ctx.arg(0)), env.object(ctx.arg(1)));
+    }
     0
 }
 
 #[kprobe]
 pub fn rcv_state_process_kprobe(ctx: ProbeContext) -> u32 {
-    if let (Some(sk), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
-        entered(Object(sk), Object(skb));
+    if let (Some(env), Some(sk), Some(skb)) = (Env::new(&ctx), ctx.arg(0), ctx.arg(1)) {
+        entered(env.object(sk), env.object(skb));
     }
     0
 }
@@ -45,10 +48,10 @@ fn entered(sk: Object, skb: Object) {
         return;
     };
     // Without the note the verdict says that the packet was not seen; nothing to do here.
-    if consts::serves() && state as u32 == states::SYN_RECV {
+    if sk.env.serves() && state as u32 == states::SYN_RECV {
         run(Probe::RcvStateProcess);
         let _ = note(sk, skb);
-    } else if consts::connects() && state as u32 == states::SYN_SENT {
+    } else if sk.env.connects() && state as u32 == states::SYN_SENT {
         run(Probe::RcvStateProcess);
         let _ = active_open::answered(sk, skb);
     }
@@ -59,7 +62,7 @@ fn entered(sk: Object, skb: Object) {
 fn note(sk: Object, skb: Object) -> Result<()> {
     let mut key = FlowKey::ZERO;
     flow::of_socket(sk, &mut key)?;
-    if !flow::wanted(&key) {
+    if !flow::wanted(sk.env, &key) {
         return Ok(());
     }
     let Some(known) = HANDSHAKES.get_ptr_mut(key) else {

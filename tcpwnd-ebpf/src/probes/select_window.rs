@@ -6,7 +6,9 @@
 //! segment: what the peer was told, before the shift.
 
 use crate::counters::{count, run};
-use crate::maps::{EVENTS, WATCH, Watch};
+use crate::env::Env;
+use crate::events;
+use crate::maps::{WATCH, Watch};
 use crate::read::Object;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{fentry, kprobe};
@@ -18,14 +20,16 @@ use tcpwnd_common::{
 
 #[fentry(function = "__tcp_select_window")]
 pub fn select_window_fentry(ctx: FEntryContext) -> i32 {
-    entered(Object(ctx.arg(0)));
+    if let Some(env) = Env::new(&ctx) {
+        entered(env.object(ctx.arg(0)));
+    }
     0
 }
 
 #[kprobe]
 pub fn select_window_kprobe(ctx: ProbeContext) -> u32 {
-    if let Some(sk) = ctx.arg(0) {
-        entered(Object(sk));
+    if let (Some(env), Some(sk)) = (Env::new(&ctx), ctx.arg(0)) {
+        entered(env.object(sk));
     }
     0
 }
@@ -51,17 +55,24 @@ fn entered(sk: Object) {
         return;
     }
     watch.rcv_wnd = rcv_wnd;
-    if let Some(mut entry) = EVENTS.reserve::<WindowRecord>(0) {
-        entry.write(describe(sk, watch));
-        entry.submit(0);
-        count(Counter::WindowsSent);
-    } else {
-        count(Counter::WindowsLost);
-    }
+    send(sk, watch);
     watch.seen += 1;
     if watch.seen >= WINDOWS_PER_WATCH {
         let _ = WATCH.remove(sk.id());
     }
+}
+
+#[inline(always)]
+fn send(sk: Object, watch: &Watch) {
+    let Some(mut entry) = events::reserve::<WindowRecord>() else {
+        return count(Counter::WindowsLost);
+    };
+    entry.write(describe(sk, watch));
+    count(if entry.submit(sk.env) {
+        Counter::WindowsSent
+    } else {
+        Counter::WindowsLost
+    });
 }
 
 /// Whether the socket at this address is still the one under watch.

@@ -8,10 +8,11 @@
 
 use super::{active_open, states};
 use crate::counters::{count, run};
-use crate::maps::{EVENTS, HANDSHAKES, OPEN, PROXIED, WATCH};
+use crate::env::Env;
+use crate::maps::{HANDSHAKES, OPEN, PROXIED, WATCH};
 use crate::read::Object;
 use crate::scratch::{Builder, handshake};
-use crate::{child, consts, flow, noted};
+use crate::{child, events, flow, noted};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{kprobe, raw_tracepoint};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext};
@@ -27,8 +28,9 @@ const IPPROTO_TCP: u32 = 6;
 pub fn set_state_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(&ctx, "state {} to {}", ctx.arg::<u32>(1), ctx.arg::<u32>(2));
-    let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
-    if noted::note(sk.id(), new) && matters(old, new) {
+    let Some(env) = Env::new(&ctx) else { return 0 };
+    let (sk, old, new) = (env.object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    if noted::note(sk.id(), new) && matters(env, old, new) {
         changed(sk, old, new, true);
     }
     0
@@ -54,7 +56,8 @@ pub fn set_state_third_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn set_state_last_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
-    let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    let Some(env) = Env::new(&ctx) else { return 0 };
+    let (sk, old, new) = (env.object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
     if noted::is_noted(sk.id(), new) {
         noted::forget(sk.id());
     } else {
@@ -65,7 +68,8 @@ pub fn set_state_last_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn between(ctx: &RawTracePointContext) -> i32 {
-    let (sk, old, new) = (Object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    let Some(env) = Env::new(ctx) else { return 0 };
+    let (sk, old, new) = (env.object(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
     if !noted::is_noted(sk.id(), new) && noted::note(sk.id(), new) {
         stand_in(sk, old, new);
     }
@@ -77,29 +81,29 @@ fn between(ctx: &RawTracePointContext) -> i32 {
 #[inline(always)]
 fn stand_in(sk: Object, old: u32, new: u32) {
     count(Counter::StoodIn);
-    if matters(old, new) {
+    if matters(sk.env, old, new) {
         changed(sk, old, new, true);
     }
 }
 
 /// Whether a change of state is one that the programs act on.
 #[inline(always)]
-fn matters(old: u32, new: u32) -> bool {
+fn matters(env: Env, old: u32, new: u32) -> bool {
     if old == states::SYN_RECV {
-        return consts::serves();
+        return env.serves();
     }
     new == states::CLOSE
         || (old == states::SYN_SENT && new == states::SYN_RECV)
-        || (consts::connects() && (old == states::SYN_SENT || new == states::SYN_SENT))
+        || (env.connects() && (old == states::SYN_SENT || new == states::SYN_SENT))
 }
 
 #[kprobe]
 pub fn set_state_kprobe(ctx: ProbeContext) -> u32 {
-    if let (Some(sk), Some(new)) = (ctx.arg(0), ctx.arg(1)) {
-        let sk = Object(sk);
+    if let (Some(env), Some(sk), Some(new)) = (Env::new(&ctx), ctx.arg(0), ctx.arg(1)) {
+        let sk = env.object(sk);
         if let Ok(old) = sk.get::<u8>(Field::State) {
             let old = old as u32;
-            if matters(old, new) {
+            if matters(env, old, new) {
                 changed(sk, old, new, false);
             }
         }
@@ -123,7 +127,7 @@ fn changed(sk: Object, old: u32, new: u32, tracepoint: bool) {
     run(Probe::SetState);
     // What was damaged was once established, so neither of these was.
     let opening = old == states::SYN_SENT || new == states::SYN_SENT;
-    if new == states::CLOSE && old != states::SYN_RECV && !(opening && consts::connects()) {
+    if new == states::CLOSE && old != states::SYN_RECV && !(opening && sk.env.connects()) {
         return closed(sk);
     }
     match sk.bits(Field::Protocol) {
@@ -137,7 +141,7 @@ fn changed(sk: Object, old: u32, new: u32, tracepoint: bool) {
     }
     if old == states::SYN_RECV {
         if new == states::CLOSE && tracepoint && discarded(sk) {
-            if flow::wanted(&key) {
+            if flow::wanted(sk.env, &key) {
                 count(Counter::DiscardedChildren);
             }
             return;
@@ -159,11 +163,11 @@ fn changed(sk: Object, old: u32, new: u32, tracepoint: bool) {
 #[inline(always)]
 fn simultaneous(sk: Object, key: &FlowKey) {
     active_open::forget(sk);
-    if !flow::wanted(key) {
+    if !flow::wanted(sk.env, key) {
         return;
     }
     count(Counter::SimultaneousOpens);
-    if !consts::serves() {
+    if !sk.env.serves() {
         return;
     }
     if let Some(mark) = handshake(Builder::SetState) {
@@ -175,7 +179,7 @@ fn simultaneous(sk: Object, key: &FlowKey) {
 /// Describes and sends a connection that leaves SYN_RECV.
 #[inline(always)]
 fn left_syn_recv(sk: Object, key: &FlowKey, new: u32) {
-    if !flow::wanted(key) {
+    if !flow::wanted(sk.env, key) {
         return count(Counter::Filtered);
     }
     let known = HANDSHAKES.get_ptr(key);
@@ -202,7 +206,7 @@ fn left_syn_recv(sk: Object, key: &FlowKey, new: u32) {
 fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Outcome) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(mut entry) = EVENTS.reserve::<HandshakeRecord>(0) else {
+    let Some(mut entry) = events::reserve::<HandshakeRecord>() else {
         return count(Counter::HandshakesLost);
     };
     let record = entry.as_mut_ptr();
@@ -245,8 +249,11 @@ fn send(sk: Object, key: &FlowKey, known: Option<*const Handshake>, outcome: Out
     } else {
         count(Counter::NoRecord);
     }
-    entry.submit(0);
-    count(Counter::HandshakesSent);
+    count(if entry.submit(sk.env) {
+        Counter::HandshakesSent
+    } else {
+        Counter::HandshakesLost
+    });
 }
 
 /// Adds what the SYN proxy told the peer.
@@ -293,7 +300,7 @@ pub fn header(kind: Kind, len: usize, ktime_ns: u64) -> Header {
 /// Tells that a damaged connection ended.
 #[inline(always)]
 fn closed(sk: Object) {
-    if consts::confirm() {
+    if sk.env.confirm() {
         let _ = WATCH.remove(sk.id());
     }
     let Some(open) = OPEN.get_ptr(sk.id()) else {
@@ -302,7 +309,7 @@ fn closed(sk: Object) {
     // SAFETY: the entry of a socket is removed here only.
     let open = unsafe { *open };
     let _ = OPEN.remove(sk.id());
-    let Some(mut entry) = EVENTS.reserve::<ClosedRecord>(0) else {
+    let Some(mut entry) = events::reserve::<ClosedRecord>() else {
         return count(Counter::ClosedLost);
     };
     entry.write(ClosedRecord {
@@ -312,7 +319,7 @@ fn closed(sk: Object) {
         }),
         flow: open.flow,
         srtt_us8: sk.get(Field::SrttUs).unwrap_or(0),
-        bytes_received: if consts::has(Field::BytesReceived) {
+        bytes_received: if sk.env.has(Field::BytesReceived) {
             sk.get(Field::BytesReceived).unwrap_or(0)
         } else {
             0
@@ -321,6 +328,9 @@ fn closed(sk: Object) {
         role: open.role,
         reserved: 0,
     });
-    entry.submit(0);
-    count(Counter::ClosedSent);
+    count(if entry.submit(sk.env) {
+        Counter::ClosedSent
+    } else {
+        Counter::ClosedLost
+    });
 }

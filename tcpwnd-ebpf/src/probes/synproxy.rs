@@ -19,6 +19,7 @@
 //! just before it, is given the peer's SYN.
 
 use crate::counters::{count, run};
+use crate::env::Env;
 use crate::maps::PROXIED;
 use crate::read::{Object, Result};
 use crate::{flow, options};
@@ -29,28 +30,36 @@ use tcpwnd_common::{Counter, Field, FlowKey, Probe, ProxySynAck, TcpOptions, pro
 
 #[fentry(function = "ip_route_me_harder")]
 pub fn synproxy_synack_fentry(ctx: FEntryContext) -> i32 {
-    leaving_v4(Object(ctx.arg(0)), ctx.arg(1), Object(ctx.arg(2)));
+    if let Some(env) = Env::new(&ctx) {
+        let (net, skb) = (env.object(ctx.arg(0)), env.object(ctx.arg(2)));
+        leaving_v4(net, ctx.arg(1), skb);
+    }
     0
 }
 
 #[kprobe]
 pub fn synproxy_synack_kprobe(ctx: ProbeContext) -> u32 {
+    let Some(env) = Env::new(&ctx) else { return 0 };
     if let (Some(net), Some(sk), Some(skb)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        leaving_v4(Object(net), sk, Object(skb));
+        leaving_v4(env.object(net), sk, env.object(skb));
     }
     0
 }
 
 #[fentry(function = "ip6_local_out")]
 pub fn synproxy_synack_ipv6_fentry(ctx: FEntryContext) -> i32 {
-    leaving_v6(Object(ctx.arg(0)), ctx.arg(1), Object(ctx.arg(2)));
+    if let Some(env) = Env::new(&ctx) {
+        let (net, skb) = (env.object(ctx.arg(0)), env.object(ctx.arg(2)));
+        leaving_v6(net, ctx.arg(1), skb);
+    }
     0
 }
 
 #[kprobe]
 pub fn synproxy_synack_ipv6_kprobe(ctx: ProbeContext) -> u32 {
+    let Some(env) = Env::new(&ctx) else { return 0 };
     if let (Some(net), Some(sk), Some(skb)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        leaving_v6(Object(net), sk, Object(skb));
+        leaving_v6(env.object(net), sk, env.object(skb));
     }
     0
 }
@@ -108,10 +117,10 @@ struct Packet {
 fn synack(skb: Object, ip_header: usize) -> Result<Option<Packet>> {
     let head = skb.follow(Field::SkbHead)?;
     let network: u16 = skb.get(Field::SkbNetworkHeader)?;
-    let ip = Object(head.0.wrapping_add(network as usize));
+    let ip = head.beyond(network as usize);
     // Not by skb->transport_header: the proxy sets that to where the IP header begins, since
     // skb_reset_transport_header goes by skb->data, which skb_put does not move.
-    let tcp = Object(ip.0.wrapping_add(ip_header));
+    let tcp = ip.beyond(ip_header);
     let first: u8 = ip.at(0)?;
     // `protocol` of IPv4, `nexthdr` of IPv6.
     let (version, protocol): (_, u8) = if ip_header == IPV4_HEADER {
@@ -149,7 +158,7 @@ fn record(net: Object, tcp: Object, key: &mut FlowKey) -> Result<()> {
     key.local_port = u16::from_be_bytes(source);
     key.remote_port = u16::from_be_bytes(destination);
     key.netns = net.get(Field::NetInum)?;
-    if !flow::wanted(key) {
+    if !flow::wanted(net.env, key) {
         return Ok(());
     }
     let key: &FlowKey = key;

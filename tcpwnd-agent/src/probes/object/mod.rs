@@ -14,7 +14,9 @@ use crate::kernel::features::errno;
 use crate::kernel::preflight::{Action, Host};
 use crate::transport::Ring;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf.o"));
+static RING: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf.o"));
+#[cfg(test)]
+static PERF: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf-perf.o"));
 
 /// Entries of an LRU map a CPU below which it loses them early: each CPU keeps up to 128 to
 /// itself (LOCAL_FREE_TARGET in kernel/bpf/bpf_lru_list.c), and trouble begins near that.
@@ -84,7 +86,7 @@ pub fn load(
         .map_max_entries("CONNECTS", entries(ROLE_CLIENT))
         .map_max_entries("NOTED_CHANGES", at_least)
         .map_max_entries("COUNTERS", u32::try_from(cpus).unwrap_or(u32::MAX))
-        .load(OBJECT)
+        .load(RING)
         .map_err(|source| refused(source, host))?;
     #[cfg(feature = "debug-log")]
     super::log::start(&mut ebpf).map_err(mapping("AYA_LOGS"))?;
@@ -147,3 +149,8 @@ pub fn refused(source: EbpfError, host: &Host) -> AttachError {
         source: Box::new(source),
     }
 }
+
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod rules_tests;
