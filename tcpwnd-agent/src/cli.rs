@@ -4,6 +4,7 @@
 //! that every rule about options has one place and can be tested without a command line.
 
 mod filters;
+mod kernel;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use filters::{FilterArgs, IgnoreArgs, RoleArg, RoleArgs};
+pub use kernel::{KernelArgs, MechanismArg, TransportArg};
 
 /// Prefix of the environment variables that stand for the options of `run`.
 pub const ENV_PREFIX: &str = "TCPWND_";
@@ -63,34 +65,6 @@ pub enum Command {
         /// Directory to write the pages to
         dir: Option<PathBuf>,
     },
-}
-
-/// How the programs are loaded.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Kernel")]
-pub struct KernelArgs {
-    /// How to attach
-    #[arg(long, value_enum, default_value_t = MechanismArg::Auto)]
-    pub mechanism: MechanismArg,
-
-    /// Size of the ring buffer in bytes, a power of two
-    #[arg(long, value_name = "N", default_value_t = 4 << 20)]
-    pub ring_bytes: u32,
-
-    /// BTF of this kernel, where /sys/kernel/btf/vmlinux is missing: a file, or a folder of them
-    #[arg(long, value_name = "PATH")]
-    pub btf: Option<PathBuf>,
-}
-
-/// Values of --mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum MechanismArg {
-    /// fentry where the kernel allows it, kprobes otherwise
-    Auto,
-    /// fentry and fexit only
-    Fentry,
-    /// kprobes and kretprobes only
-    Kprobe,
 }
 
 /// Values of --fail-on.

@@ -14,9 +14,10 @@ use tcpwnd_common::{
 
 use crate::cli::{
     self, FilterArgs, IgnoreArgs, KernelArgs, MechanismArg, RoleArg, RoleArgs, RunArgs,
+    TransportArg,
 };
 use crate::host::netns;
-use crate::probes::{self, MechanismChoice};
+use crate::probes::{self, MechanismChoice, TransportChoice};
 
 pub use networks::Networks;
 
@@ -183,11 +184,21 @@ pub fn ignored_peers(args: &IgnoreArgs) -> Result<Networks> {
 /// # Errors
 /// When the kernel would refuse it: it wants a power of two and whole pages.
 pub fn ring_bytes(args: &KernelArgs) -> Result<u32> {
-    let bytes = args.ring_bytes;
+    buffer_bytes(args.ring_bytes, "--ring-bytes")
+}
+
+/// Checks the size of the perf buffers.
+///
+/// # Errors
+/// As [`ring_bytes`].
+pub fn perf_bytes(args: &KernelArgs) -> Result<u32> {
+    buffer_bytes(args.perf_bytes, "--perf-bytes")
+}
+
+fn buffer_bytes(bytes: u32, option: &str) -> Result<u32> {
     ensure!(
         bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes),
-        "invalid value '{bytes}' for --ring-bytes: the kernel wants a power of two, from 4096 to \
-         {}",
+        "invalid value '{bytes}' for {option}: the kernel wants a power of two, from 4096 to {}",
         1 << 30
     );
     Ok(bytes)
@@ -213,7 +224,13 @@ pub fn settings(
             MechanismArg::Fentry => MechanismChoice::Fentry,
             MechanismArg::Kprobe => MechanismChoice::Kprobe,
         },
+        transport: match args.transport {
+            TransportArg::Auto => TransportChoice::Auto,
+            TransportArg::Ring => TransportChoice::Ring,
+            TransportArg::Perf => TransportChoice::Perf,
+        },
         ring_bytes: ring_bytes(args)?,
+        perf_bytes: perf_bytes(args)?,
         handshakes: probes::DEFAULT_HANDSHAKES,
         btf: args.btf.clone(),
     })
@@ -296,7 +313,9 @@ pub fn print_run(args: &RunArgs) -> Result<String> {
         ("role", value_name(args.role.role)),
         ("ignore-peer", ignored_peers(&args.ignore)?.to_string()),
         ("mechanism", value_name(args.kernel.mechanism)),
+        ("transport", value_name(args.kernel.transport)),
         ("ring-bytes", ring_bytes(&args.kernel)?.to_string()),
+        ("perf-bytes", perf_bytes(&args.kernel)?.to_string()),
         ("btf", path(&args.kernel.btf)),
         ("listen", listen.to_string()),
         ("format", value_name(args.format)),

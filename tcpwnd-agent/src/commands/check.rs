@@ -18,7 +18,8 @@ use crate::kernel;
 use crate::kernel::features::{Features, Support};
 use crate::kernel::preflight::{Capability, Host};
 use crate::output;
-use crate::probes::{self, Attached, ProbeStatus};
+use crate::probes::{self, Attached, ProbeStatus, TransportChoice};
+use crate::transport::Transport;
 
 /// What was found, in the order in which it is printed.
 #[derive(Serialize)]
@@ -67,7 +68,7 @@ pub fn run(args: &CheckArgs) -> Result<u8> {
         kind: "check",
         kernel: kernel::release(),
         capabilities: capabilities(&host),
-        features: self::features(&features),
+        features: self::features(&features, &host, settings.transport),
         confinement,
         probes: attached
             .as_ref()
@@ -134,7 +135,7 @@ fn capabilities(host: &Host) -> Vec<Fact> {
         .into()
 }
 
-fn features(features: &Features) -> Vec<Fact> {
+fn features(features: &Features, host: &Host, choice: TransportChoice) -> Vec<Fact> {
     let all = [
         ("ring buffer", &features.ring_buffer),
         ("raw tracepoint", &features.raw_tracepoint),
@@ -146,11 +147,20 @@ fn features(features: &Features) -> Vec<Fact> {
         Support::Unsupported(why) => format!("unsupported: {why}"),
         Support::Forbidden(why) => format!("forbidden: {why}"),
     };
-    all.map(|(name, support)| Fact {
+    let facts = all.map(|(name, support)| Fact {
         name,
         state: state(support),
-    })
-    .into()
+    });
+    let (transport, why) = probes::transport(choice, host);
+    let carrier = match transport {
+        Transport::Ring => "ring buffer",
+        Transport::Perf => "perf buffers",
+    };
+    let transport = Fact {
+        name: "transport",
+        state: format!("{carrier}: {why}"),
+    };
+    facts.into_iter().chain([transport]).collect()
 }
 
 /// What `run` could confine itself by, and why it would refuse to run if it would.

@@ -48,8 +48,8 @@ async fn until_settled(
     let limit: Duration = args.duration.into();
     let mut watch = Watch::new(&scan.suspects);
     let mut suspects = Suspects::watch(settings, &watch.flows())?;
-    let ring = suspects.take_events();
-    let mut ring = ring.context("the ring buffer was taken before")?;
+    let records = suspects.take_events();
+    let mut records = records.context("the records were taken before")?;
     session::announce(args.ready_file.as_deref())?;
     if io::stderr().is_terminal() {
         let count = watch.peers.len();
@@ -63,7 +63,7 @@ async fn until_settled(
             () = &mut end => break,
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            read = session::batch(&mut ring, |record| { watch.take(record); Ok(()) }) => {
+            read = session::batch(&mut records, |record| { watch.take(record); Ok(()) }) => {
                 read?;
                 for flow in watch.decided() {
                     suspects.release(flow);
@@ -72,7 +72,7 @@ async fn until_settled(
         }
     }
     suspects.detach();
-    ring.drain(|record| watch.take(record));
+    records.drain(|record| watch.take(record));
     watch.decided();
     let watched = Watched {
         suspects: watch.peers.len(),

@@ -14,7 +14,7 @@ use super::session::{self, Session, Sink};
 use crate::config::Filter;
 use crate::host::clock;
 use crate::state::Keeper;
-use crate::transport::Ring;
+use crate::transport::Records;
 
 /// How often connections are looked after.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ impl State {
     ///
     /// # Errors
     /// When the sink fails.
-    pub fn keep(&self, ring: &mut Ring, out: &mut dyn Sink) -> io::Result<()> {
+    pub fn keep(&self, records: &mut Records, out: &mut dyn Sink) -> io::Result<()> {
         let mut keeper = self.keeper.borrow_mut();
         let Some(keeper) = &mut *keeper else {
             return Ok(());
@@ -66,7 +66,7 @@ impl State {
             keeper.check(session.engine_mut());
             keeper.look_up(session.engine().flows(), false)
         };
-        if !looked_up.is_empty() && session::settle(ring, |record| self.take(record, out))? {
+        if !looked_up.is_empty() && session::settle(records, |record| self.take(record, out))? {
             Keeper::identify(self.session.borrow_mut().engine_mut(), looked_up);
         }
         save(keeper, &self.session.borrow(), false);
@@ -78,12 +78,12 @@ impl State {
     ///
     /// # Errors
     /// When the sink fails.
-    pub fn end(&self, ring: &mut Ring, out: &mut dyn Sink) -> io::Result<()> {
+    pub fn end(&self, records: &mut Records, out: &mut dyn Sink) -> io::Result<()> {
         let mut keeper = self.keeper.borrow_mut();
         let looked_up = keeper
             .as_mut()
             .map(|keeper| keeper.look_up(self.session.borrow().engine().flows(), true));
-        self.finish(ring, out)?;
+        self.finish(records, out)?;
         if let (Some(keeper), Some(looked_up)) = (&mut *keeper, looked_up) {
             Keeper::identify(self.session.borrow_mut().engine_mut(), looked_up);
             save(keeper, &self.session.borrow(), true);

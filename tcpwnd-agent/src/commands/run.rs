@@ -70,7 +70,7 @@ async fn watch_and_serve(
     let mut terminate = signal(SignalKind::terminate())?;
     let watched = Watched::by(&filter, args.role.role);
     let wanted = filter.clone();
-    let (mut session, mut ring) = Session::start(settings, filter, ignored)?;
+    let (mut session, mut records) = Session::start(settings, filter, ignored)?;
     let mut manager = ServiceManager::new();
     if let Some(keeper) = &mut keeper {
         keep::take_over(keeper, &mut session, &wanted, &watched);
@@ -110,23 +110,23 @@ async fn watch_and_serve(
                 out.held_back(&state.held_back(false))?;
             }
             _ = keeping_due.tick(), if state.keeps() => {
-                state.keep(&mut ring, &mut out)?;
+                state.keep(&mut records, &mut out)?;
                 out.flush()?;
             }
             Some(answered) = waiting.recv() => {
-                let settled = session::settle(&mut ring, |record| state.take(record, &mut out))?;
+                let settled = session::settle(&mut records, |record| state.take(record, &mut out))?;
                 out.flush()?;
                 // It fails for a client that went away meanwhile.
                 let _ = answered.send(settled);
             }
-            read = session::batch(&mut ring, |record| state.take(record, &mut out)) => {
+            read = session::batch(&mut records, |record| state.take(record, &mut out)) => {
                 read?;
                 out.flush()?;
             }
         }
     }
     manager.stopping();
-    state.end(&mut ring, &mut out)?;
+    state.end(&mut records, &mut out)?;
     drop(waiting);
     out.held_back(&state.held_back(true))?;
     // Only fails when nobody listens for it any more.
@@ -148,6 +148,10 @@ async fn watch_and_serve(
 
 /// Gives up what is needed no longer, and says what holds from here on.
 fn give_up(args: &RunArgs, session: &mut Session, keeper: Option<&mut Keeper>) -> Result<()> {
+    if session.needs_capabilities() {
+        eprintln!("tcpwnd: not confined: reading this kernel's counters takes capabilities");
+        return Ok(());
+    }
     let extent = if args.no_sandbox {
         Extent::Capabilities
     } else {

@@ -32,7 +32,7 @@ use crate::output::question::Question;
 use crate::output::recent::Recent;
 use crate::probes;
 use crate::state::Keeper;
-use crate::transport::Ring;
+use crate::transport::Records;
 
 /// Counters of what can make an answer of the findings page wrong. What only leaves out evidence
 /// ends as `unverified` instead.
@@ -95,7 +95,7 @@ pub struct State {
 }
 
 impl State {
-    /// The state, and who waits for the ring buffer to be read.
+    /// The state, and who waits for records to be read.
     pub fn new(
         session: Session,
         watched: Watched,
@@ -135,9 +135,9 @@ impl State {
     ///
     /// # Errors
     /// When the sink fails.
-    pub fn finish(&self, ring: &mut Ring, out: &mut dyn Sink) -> io::Result<()> {
+    pub fn finish(&self, records: &mut Records, out: &mut dyn Sink) -> io::Result<()> {
         let mut noting = Noting { state: self, out };
-        self.session.borrow_mut().finish(ring, &mut noting)
+        self.session.borrow_mut().finish(records, &mut noting)
     }
 
     /// What of the log was held back in minutes that are over, or all of it.
@@ -216,6 +216,7 @@ impl Pages for State {
             layers: session.layers(),
             watching_since: seconds(since),
             kernel: &kernel::release(),
+            backend: session.transport().name(),
             process: Process::read(),
         })
     }

@@ -18,7 +18,7 @@ use crate::confine::Confinement;
 use crate::host::who::Directory;
 use crate::host::{clock, rmem_max};
 use crate::probes::{self, Attached, CountersSnapshot, ProbeStatus};
-use crate::transport::Ring;
+use crate::transport::{Records, Transport};
 
 /// Open damaged connections that are remembered, as many as the programs' table holds.
 pub const FLOW_LIMIT: usize = 32_768;
@@ -26,7 +26,7 @@ pub const FLOW_LIMIT: usize = 32_768;
 /// How often settings are read. Two changes that are further apart than this are both seen.
 pub const SETTINGS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Records that are taken in at one go before somebody gets an answer: more than the ring holds
+/// Records that are taken in at one go before somebody gets an answer: more than the ring buffer holds
 /// unless it was made larger.
 const SETTLED: usize = 32_768;
 
@@ -61,12 +61,12 @@ impl Session {
         settings: &probes::Settings,
         filter: Filter,
         ignored: Networks,
-    ) -> Result<(Self, Ring)> {
+    ) -> Result<(Self, Records)> {
         let first_rmem_max = rmem_max::read();
         let mut attached = probes::attach(settings)?;
-        let ring = attached
+        let records = attached
             .take_events()
-            .context("the ring buffer was taken before")?;
+            .context("the records were taken before")?;
         for degradation in attached.degradations() {
             eprintln!(
                 "tcpwnd: {} is missing in this kernel: {}",
@@ -91,7 +91,7 @@ impl Session {
             layers: Vec::new(),
             window_failed: false,
         };
-        Ok((session, ring))
+        Ok((session, records))
     }
 
     /// Takes in one record. What cannot be decoded is counted, not fatal.
@@ -151,10 +151,10 @@ impl Session {
     ///
     /// # Errors
     /// When the sink fails.
-    pub fn finish(&mut self, ring: &mut Ring, sink: &mut impl Sink) -> io::Result<()> {
+    pub fn finish(&mut self, records: &mut Records, sink: &mut impl Sink) -> io::Result<()> {
         self.attached.detach();
         let mut result = Ok(());
-        ring.drain(|record| {
+        records.drain(|record| {
             if result.is_ok() {
                 result = self.take(record, sink);
             }
@@ -174,6 +174,18 @@ impl Session {
             lost: counters.get(Counter::HandshakesLost),
         });
         totals.with_missed_runs(probes::missed_handshakes(&self.attached.status()))
+    }
+
+    /// What carries records.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.attached.transport()
+    }
+
+    /// Whether reading counters takes capabilities.
+    #[must_use]
+    pub fn needs_capabilities(&self) -> bool {
+        self.attached.needs_capabilities()
     }
 
     /// Goes on as a confined process: with names of other processes only where they are in sight.
@@ -240,16 +252,19 @@ impl Session {
 /// Hands one batch of records to the session.
 ///
 /// # Errors
-/// When the sink fails or the ring cannot be read.
-pub async fn batch(ring: &mut Ring, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<()> {
+/// When the sink fails or they cannot be read.
+pub async fn batch(
+    records: &mut Records,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<()> {
     let mut result = Ok(());
-    let read = ring.batch(|record| {
+    let read = records.batch(|record| {
         if result.is_ok() {
             result = take(record);
         }
     });
     read.await
-        .map_err(|error| anyhow!(error).context("failed to read the ring buffer"))?;
+        .map_err(|error| anyhow!(error).context("failed to read records"))?;
     Ok(result?)
 }
 
@@ -257,9 +272,12 @@ pub async fn batch(ring: &mut Ring, mut take: impl FnMut(&[u8]) -> io::Result<()
 ///
 /// # Errors
 /// When the sink fails.
-pub fn settle(ring: &mut Ring, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool> {
+pub fn settle(
+    records: &mut Records,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<bool> {
     let mut result = Ok(());
-    let taken = ring.drain_up_to(SETTLED, |record| {
+    let taken = records.drain_up_to(SETTLED, |record| {
         if result.is_ok() {
             result = take(record);
         }

@@ -44,7 +44,7 @@ async fn trace(
 ) -> Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let (mut session, mut ring) = Session::start(settings, filter, ignored)?;
+    let (mut session, mut records) = Session::start(settings, filter, ignored)?;
     let mut out = Output::new(args)?;
     let begun = Instant::now();
     session::announce(args.ready_file.as_deref())?;
@@ -62,7 +62,7 @@ async fn trace(
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
             _ = settings_due.tick() => session.read_settings(),
-            read = session::batch(&mut ring, |record| session.take(record, &mut out)) => {
+            read = session::batch(&mut records, |record| session.take(record, &mut out)) => {
                 read?;
                 session.adjust_window_probe();
                 out.flush()?;
@@ -70,7 +70,7 @@ async fn trace(
             () = tokio::time::sleep(TICK), if session.probes_windows() => session.adjust_window_probe(),
         }
     }
-    session.finish(&mut ring, &mut out)?;
+    session.finish(&mut records, &mut out)?;
     out.end(args, &session, begun.elapsed())
 }
 

@@ -46,12 +46,7 @@ impl Features {
     #[must_use]
     pub fn probe(host: &Host) -> Self {
         Self {
-            ring_buffer: answer(
-                host,
-                Action::CreateMap,
-                is_map_supported(MapType::RingBuf),
-                "this kernel has no BPF ring buffer (from 5.8 on)",
-            ),
+            ring_buffer: ring_buffer(host),
             raw_tracepoint: program(
                 host,
                 ProgramType::RawTracePoint,
@@ -61,6 +56,17 @@ impl Features {
             kprobe: kprobe(host),
         }
     }
+}
+
+/// BPF_MAP_TYPE_RINGBUF; from 5.8 on.
+#[must_use]
+pub fn ring_buffer(host: &Host) -> Support {
+    answer(
+        host,
+        Action::CreateMap,
+        is_map_supported(MapType::RingBuf),
+        "this kernel has no BPF ring buffer (from 5.8 on)",
+    )
 }
 
 fn fentry(host: &Host) -> Support {

@@ -60,6 +60,10 @@ pub enum Action {
     AttachKprobe,
     /// Attaching to a raw tracepoint.
     AttachRawTracepoint,
+    /// Opening the perf buffer of a CPU.
+    OpenPerfBuffer,
+    /// Mapping it into memory.
+    MapPerfBuffer,
 }
 
 impl Host {
@@ -116,19 +120,8 @@ impl Host {
             return LOCKED_DOWN.to_owned();
         }
         let admin = !self.lacks(Capability::SysAdmin);
-        if action == Action::AttachKprobe && !admin {
-            match self.perf_event_paranoid {
-                Some(level) if level > 2 => {
-                    return format!(
-                        "kernel.perf_event_paranoid is {level}, which asks for CAP_SYS_ADMIN \
-                         (or use --mechanism fentry)"
-                    );
-                }
-                _ if self.lacks(Capability::Perfmon) => {
-                    return "kprobes need CAP_PERFMON (or CAP_SYS_ADMIN)".to_owned();
-                }
-                _ => {}
-            }
+        if !admin && let Some(reason) = self.perf_refusal(action) {
+            return reason;
         }
         if !admin && self.last_capability.is_some_and(|last| last < 39) {
             return "this kernel has no CAP_BPF: CAP_SYS_ADMIN is needed".to_owned();
@@ -151,6 +144,7 @@ impl Host {
             );
         }
         match (action, self.memlock) {
+            (Action::MapPerfBuffer, _) => PERF_MEMORY.to_owned(),
             (Action::CreateMap, Some(limit)) => format!(
                 "only {limit} bytes of memory may be locked, which kernels before 5.11 charge maps \
                  to (ulimit -l unlimited, LimitMEMLOCK=infinity, or CAP_SYS_RESOURCE)"
@@ -162,8 +156,33 @@ impl Host {
     }
 }
 
+/// perf_mmap (kernel/events/core.c): what is beyond this much is locked memory of the user.
+const PERF_MEMORY: &str = "the buffers are larger than kernel.perf_event_mlock_kb a CPU (use a smaller \
+                           --perf-bytes, ulimit -l unlimited, LimitMEMLOCK=infinity, or CAP_IPC_LOCK)";
+
 const LOCKED_DOWN: &str = "the kernel is locked down in confidentiality mode, which forbids \
                            reading its memory (boot with lockdown=integrity or none)";
+
+impl Host {
+    /// Why perf_event_open refused somebody without CAP_SYS_ADMIN.
+    fn perf_refusal(&self, action: Action) -> Option<String> {
+        let (what, instead) = match action {
+            Action::AttachKprobe => ("kprobes", "--mechanism fentry"),
+            Action::OpenPerfBuffer => ("perf buffers", "--transport ring"),
+            _ => return None,
+        };
+        match self.perf_event_paranoid {
+            Some(level) if level > 2 => Some(format!(
+                "kernel.perf_event_paranoid is {level}, which asks for CAP_SYS_ADMIN (or use \
+                 {instead})"
+            )),
+            _ if self.lacks(Capability::Perfmon) => {
+                Some(format!("{what} need CAP_PERFMON (or CAP_SYS_ADMIN)"))
+            }
+            _ => None,
+        }
+    }
+}
 
 /// Lifts the limit on locked memory as far as the process may; where it may not and the kernel
 /// is old enough to mind, creating a map says so.
@@ -249,6 +268,23 @@ mod tests {
             "permission denied: kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN \
              (or use --mechanism fentry)"
         );
+    }
+
+    #[test]
+    fn perf_buffers_on_debian_want_sys_admin() {
+        let host = |effective| Host {
+            perf_event_paranoid: Some(3),
+            ..host(effective)
+        };
+        let why = |effective| host(effective).explain(Action::OpenPerfBuffer, EACCES);
+        assert_eq!(
+            why(BPF | PERFMON).unwrap(),
+            "permission denied: kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN \
+             (or use --transport ring)"
+        );
+        assert!(!why(ADMIN).unwrap().contains("paranoid"));
+        let memory = host(BPF | PERFMON).explain(Action::MapPerfBuffer, EPERM);
+        assert!(memory.unwrap().contains("--perf-bytes"));
     }
 
     #[test]

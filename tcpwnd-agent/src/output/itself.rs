@@ -67,7 +67,7 @@ pub fn about(view: &View<'_>) -> Vec<Family> {
                     option_env!("TCPWND_REVISION").unwrap_or("unknown").into(),
                 ),
                 ("kernel", view.kernel.to_owned().into()),
-                ("backend", "ring_buffer".into()),
+                ("backend", view.backend.into()),
             ],
             1.0,
         ),

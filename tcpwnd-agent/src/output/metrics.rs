@@ -51,6 +51,8 @@ pub struct View<'a> {
     pub watching_since: f64,
     /// The kernel's release.
     pub kernel: &'a str,
+    /// What carries records.
+    pub backend: &'static str,
     /// This process.
     pub process: Process,
 }

@@ -78,6 +78,7 @@ fn scrape_of(
         connections: &Connections::default(),
         layers: &[("seccomp", true), ("landlock", false)],
         watching_since: 1_700_000_000.25,
+        backend: "ring_buffer",
         kernel: "6.12.107-\"odd\"\\kernel",
         process,
     })

@@ -22,7 +22,7 @@ use crate::kernel::btf::{self, KernelBtf, Telling};
 use crate::kernel::offsets;
 use crate::kernel::preflight::{self, Host};
 use crate::kernel::symbols::{Presence, Symbols};
-use crate::transport::Ring;
+use crate::transport::{Lost, Records, Transport};
 
 /// A hook that is not there.
 struct Absent {
@@ -37,7 +37,9 @@ pub struct Attached {
     window: Option<Carried>,
     absent: Vec<Absent>,
     ebpf: Ebpf,
-    ring: Option<Ring>,
+    records: Option<Records>,
+    transport: Transport,
+    lost: Lost,
     counters: Counters,
     listeners: Listeners,
     degradations: Vec<Degradation>,
@@ -112,13 +114,21 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
     }
     let synproxy = facts.presence(SYNPROXY_MARK) == Presence::Present;
     let loaded = object::load(settings, btf, facts.offsets.table, synproxy, host)?;
+    if loaded.counters.are_looked_up() {
+        degradations.push(Degradation {
+            what: "array maps that can be mapped into memory",
+            consequence: "counters are read by system calls, which want capabilities: run keeps them",
+        });
+    }
     let mut attached = Attached {
         hooks: Vec::new(),
         synproxy: Vec::new(),
         window: None,
         absent: Vec::new(),
         ebpf: loaded.ebpf,
-        ring: Some(loaded.ring),
+        transport: loaded.records.transport(),
+        lost: loaded.records.lost(),
+        records: Some(loaded.records),
         counters: loaded.counters,
         listeners: loaded.listeners,
         degradations,
@@ -193,14 +203,28 @@ impl Attached {
     }
 
     /// The source of records; it can be taken once.
-    pub fn take_events(&mut self) -> Option<Ring> {
-        self.ring.take()
+    pub fn take_events(&mut self) -> Option<Records> {
+        self.records.take()
     }
 
     /// The programs' counters now.
     #[must_use]
     pub fn counters(&self) -> CountersSnapshot {
-        self.counters.snapshot()
+        // Those first: what programs know of is never less.
+        let lost = self.lost.count();
+        self.counters.snapshot().with_lost(lost)
+    }
+
+    /// What carries records.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Whether reading counters takes capabilities.
+    #[must_use]
+    pub fn needs_capabilities(&self) -> bool {
+        self.counters.are_looked_up()
     }
 
     /// Listeners that were seen so far, in no order.
@@ -309,8 +333,8 @@ impl Attached {
         self.window.as_ref().is_some_and(Carried::is_attached)
     }
 
-    /// Takes every hook off, the change of state first. The ring, the counters and the status can
-    /// still be read and change no more: drain the ring after this and the books balance.
+    /// Takes every hook off, the change of state first. The records, the counters and the status can
+    /// still be read and change no more: drain the records after this and the books balance.
     pub fn detach(&mut self) {
         let mut unseen = std::mem::take(&mut self.unseen);
         unseen.end(|| self.state_changes());

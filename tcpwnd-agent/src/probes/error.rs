@@ -6,6 +6,7 @@
 use std::io;
 
 use aya::EbpfError;
+use aya::maps::perf::PerfBufferError;
 use aya::programs::ProgramError;
 
 use crate::kernel::btf::BtfError;
@@ -52,6 +53,17 @@ pub enum AttachError {
         /// What aya said to the last.
         #[source]
         source: Box<ProgramError>,
+    },
+    /// The perf buffer of a CPU could not be had.
+    #[error("failed to open the perf buffer of CPU {cpu}: {reason}")]
+    PerfBuffer {
+        /// Which.
+        cpu: u32,
+        /// Why, and the way out.
+        reason: String,
+        /// What aya said.
+        #[source]
+        source: PerfBufferError,
     },
     /// A map could not be mapped into memory, or not be watched.
     #[error("failed to map {map}: {error}")]

@@ -1,8 +1,10 @@
 //! The kernel programs as the commands see them: attach, read, watch, let go.
 //!
-//! Constraint: after [`attach`] has returned nothing but [`Suspects`] makes a map system call. Those switch
+//! Constraint: after [`attach`] has returned nothing but [`Suspects`] makes a map system call, and reading
+//! counters where the kernel cannot map them (before 5.5). Those switch
 //! every kprobe program of their CPU off meanwhile, and 5.10 refuses them once capabilities are
-//! gone. Counters are read through mappings, records through the ring.
+//! gone. Counters are read through mappings, records through the ring or perf
+//! buffers.
 
 mod attach;
 mod error;
@@ -25,6 +27,7 @@ use tcpwnd_common::Config;
 pub use attach::{Attached, attach};
 pub use error::AttachError;
 pub use mapped::CountersSnapshot;
+pub use object::transport;
 pub use status::{ProbeStatus, missed_handshakes};
 pub use suspects::{LIMIT as SUSPECT_LIMIT, Suspects};
 pub use table::functions;
@@ -40,6 +43,18 @@ pub enum MechanismChoice {
     /// kprobe and kretprobe or nothing. Changes of state still come from the raw tracepoint where
     /// there is one: it is the program that counts connections, and kprobes can be skipped.
     Kprobe,
+}
+
+/// By what records come, as the user asked for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransportChoice {
+    /// The ring buffer, and perf buffers where there is none.
+    #[default]
+    Auto,
+    /// The ring buffer or nothing.
+    Ring,
+    /// Perf buffers or nothing.
+    Perf,
 }
 
 /// What carries a hook.
@@ -76,9 +91,13 @@ pub struct Settings {
     pub config: Config,
     /// Which mechanism to use.
     pub mechanism: MechanismChoice,
+    /// By what records come.
+    pub transport: TransportChoice,
     /// Size of the ring buffer, bytes; a power of two and a multiple of the page size, else the
     /// next one that is.
     pub ring_bytes: u32,
+    /// Size of the perf buffer of each CPU, bytes; a power of two of at least a page.
+    pub perf_bytes: u32,
     /// Handshakes under way that are remembered; raised to 1,024 a possible CPU where it is less.
     pub handshakes: u32,
     /// BTF to take offsets from instead of `/sys/kernel/btf/vmlinux`.
@@ -87,6 +106,8 @@ pub struct Settings {
 
 #[cfg(test)]
 mod evicted_vm_tests;
+#[cfg(test)]
+mod perf_vm_tests;
 #[cfg(test)]
 mod vm_tests;
 #[cfg(test)]

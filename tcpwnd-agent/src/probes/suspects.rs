@@ -15,7 +15,7 @@ use super::mapped::Counters;
 use super::table::Hook;
 use super::{AttachError, Settings, object};
 use crate::kernel::preflight::Host;
-use crate::transport::Ring;
+use crate::transport::{Lost, Records};
 
 /// Suspects that can be watched at once.
 pub const LIMIT: usize = SUSPECT_LIMIT as usize;
@@ -49,7 +49,8 @@ unsafe impl Pod for Value {}
 pub struct Suspects {
     hook: Carried,
     ebpf: Ebpf,
-    ring: Option<Ring>,
+    records: Option<Records>,
+    lost: Lost,
     counters: Counters,
 }
 
@@ -81,14 +82,15 @@ impl Suspects {
         Ok(Self {
             hook,
             ebpf,
-            ring: Some(loaded.ring),
+            lost: loaded.records.lost(),
+            records: Some(loaded.records),
             counters: loaded.counters,
         })
     }
 
     /// The source of records; it can be taken once.
-    pub fn take_events(&mut self) -> Option<Ring> {
-        self.ring.take()
+    pub fn take_events(&mut self) -> Option<Records> {
+        self.records.take()
     }
 
     /// Leaves one alone from now on.
@@ -102,7 +104,9 @@ impl Suspects {
     /// Records that found no room on their way.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.counters.snapshot().get(Counter::WindowsLost)
+        // Programs do not know of all of them up to 5.0, and there are no others.
+        let lost = self.lost.count();
+        self.counters.snapshot().get(Counter::WindowsLost).max(lost)
     }
 
     /// Takes the program off; what is on its way can still be read.

@@ -8,7 +8,7 @@ use tcpwnd_core::decode::{Record, decode};
 
 use super::{Settings, Suspects};
 use crate::host::netns;
-use crate::probes::MechanismChoice;
+use crate::probes::{MechanismChoice, TransportChoice};
 
 const CHUNK: usize = 3_000;
 const CHUNKS: usize = 20;
@@ -57,14 +57,16 @@ fn suspects_are_seen(mechanism: MechanismChoice, address: &str) {
     let settings = Settings {
         config: Config::ALL,
         mechanism,
+        transport: TransportChoice::Auto,
         ring_bytes: 1 << 20,
+        perf_bytes: 1 << 18,
         handshakes: 1,
         btf: None,
     };
     runtime.block_on(async {
         let mut suspects = Suspects::watch(&settings, &[flow]).unwrap();
         let mut ring = suspects.take_events().unwrap();
-        let records = |ring: &mut crate::transport::Ring| {
+        let records = |ring: &mut crate::transport::Records| {
             let mut records: Vec<ProgressRecord> = Vec::new();
             ring.drain(|bytes| match decode(bytes) {
                 Ok(Record::Progress(record)) => records.push(record),

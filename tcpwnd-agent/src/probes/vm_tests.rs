@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use tcpwnd_common::{ABI_VERSION, Config, Counter, HandshakeRecord, Kind, Outcome, Probe};
 
-use super::{Attached, Mechanism, MechanismChoice, Settings, attach};
+use super::{Attached, Mechanism, MechanismChoice, Settings, TransportChoice, attach};
 use crate::kernel::features::{Features, Support};
 use crate::kernel::preflight::{Capability, Host};
 
@@ -19,7 +19,9 @@ pub(super) fn settings(mechanism: MechanismChoice) -> Settings {
     Settings {
         config: Config::ALL,
         mechanism,
+        transport: TransportChoice::Auto,
         ring_bytes: 1 << 20,
+        perf_bytes: 1 << 18,
         handshakes: 4096,
         btf: None,
     }
@@ -64,9 +66,9 @@ pub(super) fn mechanism_of(attached: &Attached, probe: Probe) -> Option<Mechanis
         .mechanism
 }
 
-fn every_connection_comes_out(choice: MechanismChoice, expected: Mechanism) {
+pub(super) fn every_connection_comes_out(settings: &Settings, expected: Mechanism) {
     in_runtime(async {
-        let mut attached = attach(&settings(choice)).unwrap();
+        let mut attached = attach(settings).unwrap();
         let mut ring = attached.take_events().unwrap();
         let ports = [connect(V4, 60), connect(V6, 40)];
         let mut handshakes = 0;
@@ -117,13 +119,13 @@ fn every_connection_comes_out(choice: MechanismChoice, expected: Mechanism) {
 #[test]
 #[ignore = "runs in a VM: cargo xtask test"]
 fn every_connection_comes_out_with_fentry() {
-    every_connection_comes_out(MechanismChoice::Fentry, Mechanism::Fentry);
+    every_connection_comes_out(&settings(MechanismChoice::Fentry), Mechanism::Fentry);
 }
 
 #[test]
 #[ignore = "runs in a VM: cargo xtask test"]
 fn every_connection_comes_out_with_kprobes() {
-    every_connection_comes_out(MechanismChoice::Kprobe, Mechanism::Kprobe);
+    every_connection_comes_out(&settings(MechanismChoice::Kprobe), Mechanism::Kprobe);
 }
 
 #[test]
@@ -266,7 +268,7 @@ const SERVICE: u64 = 1 << Capability::Bpf as u8 | 1 << Capability::Perfmon as u8
 fn the_services_capabilities_are_enough_for_fentry() {
     crate::kernel::preflight::lift_memlock_limit();
     keep_capabilities(SERVICE);
-    every_connection_comes_out(MechanismChoice::Fentry, Mechanism::Fentry);
+    every_connection_comes_out(&settings(MechanismChoice::Fentry), Mechanism::Fentry);
 }
 
 #[test]

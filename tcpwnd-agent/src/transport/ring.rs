@@ -10,8 +10,7 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Records that are handed over before the caller's other work gets its turn.
-const BATCH: usize = 256;
+use super::BATCH;
 
 /// The agent's end of the ring buffer `EVENTS`.
 pub struct Ring {
@@ -54,12 +53,8 @@ impl Ring {
         Ok(taken)
     }
 
-    /// Gives each record that is there now to `take` and returns how many there were.
-    pub fn drain(&mut self, take: impl FnMut(&[u8])) -> usize {
-        self.drain_up_to(usize::MAX, take)
-    }
-
-    /// The same for at most `limit` records.
+    /// Gives each record that is there now to `take`, at most `limit`, and returns how many there
+    /// were.
     pub fn drain_up_to(&mut self, limit: usize, mut take: impl FnMut(&[u8])) -> usize {
         drain(self.buffer.get_mut(), limit, &mut take)
     }

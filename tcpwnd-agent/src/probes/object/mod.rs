@@ -1,21 +1,29 @@
-//! The object with the programs: its constants, the sizes of its maps, and loading it.
+//! The objects with the programs: their constants, the sizes of their maps, and loading one.
+//!
+//! There are two, from the same sources: one for the ring buffer, one for perf buffers.
+
+mod flags;
+mod perf;
+mod ring;
 
 use std::os::fd::AsFd;
 
-use aya::maps::{Map, MapData, MapError, RingBuf};
+use aya::maps::{Map, MapData, MapError};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
-use tcpwnd_common::{Config, FieldTable, LISTENER_SLOTS, ROLE_CLIENT, ROLE_SERVER};
+use tcpwnd_common::{
+    Config, FieldTable, KernelTraits, LISTENER_SLOTS, ROLE_CLIENT, ROLE_SERVER,
+    Settings as Constants,
+};
 
 use super::mapped::{Counters, Listeners};
-use super::{AttachError, Settings};
+use super::{AttachError, Settings, TransportChoice};
 use crate::kernel::btf::{KernelBtf, Telling};
-use crate::kernel::features::errno;
+use crate::kernel::features::{self, Support, errno};
 use crate::kernel::preflight::{Action, Host};
-use crate::transport::Ring;
+use crate::transport::{Records, Transport};
 
 static RING: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf.o"));
-#[cfg(test)]
 static PERF: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf-perf.o"));
 
 /// Entries of an LRU map a CPU below which it loses them early: each CPU keeps up to 128 to
@@ -31,24 +39,37 @@ struct Constant<T: Copy>(T);
 unsafe impl Pod for Constant<FieldTable> {}
 // SAFETY: as above.
 unsafe impl Pod for Constant<Config> {}
+// SAFETY: as above.
+unsafe impl Pod for Constant<Constants> {}
 
 /// The object in the kernel: maps made, programs not loaded yet.
 pub struct Loaded {
     /// The programs, and the maps that only they use.
     pub ebpf: Ebpf,
     /// The records.
-    pub ring: Ring,
+    pub records: Records,
     /// The counters.
     pub counters: Counters,
     /// The counters per listener.
     pub listeners: Listeners,
 }
 
+/// What the object gets, whichever it is.
+struct Parts<'a> {
+    settings: &'a Settings,
+    fields: FieldTable,
+    traits: KernelTraits,
+    /// Possible ones.
+    cpus: usize,
+    synproxy: bool,
+    host: &'a Host,
+}
+
 /// Makes the maps and injects the constants. `synproxy`: netfilter's SYN proxy is there.
 ///
 /// # Errors
 ///
-/// When the kernel refuses a map.
+/// When the kernel refuses a map, or a perf buffer.
 pub fn load(
     settings: &Settings,
     btf: &KernelBtf,
@@ -56,53 +77,47 @@ pub fn load(
     synproxy: bool,
     host: &Host,
 ) -> Result<Loaded, AttachError> {
-    let cpus = nr_cpus().map_err(|(path, error)| AttachError::Cpus { path, error })?;
-    let at_least = u32::try_from(cpus * ENTRIES_PER_CPU).unwrap_or(u32::MAX);
-    // Memory is taken for all entries at once: none for what is not looked at.
-    let entries = |role| match settings.config.roles & role {
-        0 => at_least,
-        _ => settings.handshakes.max(at_least),
+    let parts = Parts {
+        settings,
+        fields,
+        traits: traits(btf),
+        cpus: nr_cpus().map_err(|(path, error)| AttachError::Cpus { path, error })?,
+        synproxy,
+        host,
     };
-    // A map has at least one entry.
-    let proxied = if synproxy { entries(ROLE_SERVER) } else { 1 };
-    let fields = Constant(fields);
-    let config = Constant(settings.config);
-    // The kernel passed the SYN from 5.10 on, and dropped __cookie_v4_check's MSS in 6.8.
-    let syn_skb = u32::from(btf.parameters(Telling::MakeSynack).is_none_or(|n| n >= 6));
-    let hash_args = parameters(btf, Telling::CookieCheck, 2);
-    let check_args = parameters(btf, Telling::CheckReq, 6);
-    let bpf_requests = u32::from(btf.parameters(Telling::AssignReqsk).is_some());
-    let mut ebpf = EbpfLoader::new()
-        .btf(None)
-        .override_global("FIELDS", &fields, true)
-        .override_global("CONFIG", &config, true)
-        .override_global("SYN_SKB_ARG", &syn_skb, true)
-        .override_global("COOKIE_HASH_ARGS", &hash_args, true)
-        .override_global("CHECK_REQ_ARGS", &check_args, true)
-        .override_global("BPF_REQUESTS", &bpf_requests, true)
-        .map_max_entries("EVENTS", settings.ring_bytes)
-        .map_max_entries("HANDSHAKES", entries(ROLE_SERVER))
-        .map_max_entries("PROXIED", proxied)
-        .map_max_entries("CONNECTS", entries(ROLE_CLIENT))
-        .map_max_entries("NOTED_CHANGES", at_least)
-        .map_max_entries("COUNTERS", u32::try_from(cpus).unwrap_or(u32::MAX))
-        .load(RING)
-        .map_err(|source| refused(source, host))?;
-    #[cfg(feature = "debug-log")]
-    super::log::start(&mut ebpf).map_err(mapping("AYA_LOGS"))?;
-    let ring = ring(&mut ebpf)?;
-    // Their maps stay with the programs: those refer to them by descriptor until they are loaded.
-    let counters =
-        Counters::new(array(&ebpf, "COUNTERS")?.fd().as_fd(), cpus).map_err(mapping("COUNTERS"))?;
-    let slots = LISTENER_SLOTS as usize;
-    let listeners = Listeners::new(array(&ebpf, "LISTENER_SLOTS")?.fd().as_fd(), slots)
-        .map_err(mapping("LISTENER_SLOTS"))?;
-    Ok(Loaded {
-        ebpf,
-        ring,
-        counters,
-        listeners,
-    })
+    match transport(settings.transport, host).0 {
+        Transport::Ring => ring::load(&parts),
+        Transport::Perf => perf::load(&parts),
+    }
+}
+
+/// What carries records here, and why.
+pub fn transport(choice: TransportChoice, host: &Host) -> (Transport, String) {
+    let asked = || "asked for".to_owned();
+    match choice {
+        TransportChoice::Ring => (Transport::Ring, asked()),
+        TransportChoice::Perf => (Transport::Perf, asked()),
+        TransportChoice::Auto => match features::ring_buffer(host) {
+            Support::Unsupported(why) => (Transport::Perf, why),
+            Support::Supported => (Transport::Ring, "this kernel has it".to_owned()),
+            // What forbids the ring forbids perf buffers too, and loading says what to do.
+            Support::Forbidden(_) => (
+                Transport::Ring,
+                "whether this kernel has it cannot be told".to_owned(),
+            ),
+        },
+    }
+}
+
+/// What the programs need to know of this kernel beside fields.
+fn traits(btf: &KernelBtf) -> KernelTraits {
+    KernelTraits {
+        // The kernel passed the SYN from 5.10 on, and dropped __cookie_v4_check's MSS in 6.8.
+        syn_skb_arg: u32::from(btf.parameters(Telling::MakeSynack).is_none_or(|n| n >= 6)),
+        cookie_hash_args: parameters(btf, Telling::CookieCheck, 2),
+        check_req_args: parameters(btf, Telling::CheckReq, 6),
+        bpf_requests: u32::from(btf.parameters(Telling::AssignReqsk).is_some()),
+    }
 }
 
 fn parameters(btf: &KernelBtf, function: Telling, usual: u32) -> u32 {
@@ -111,12 +126,40 @@ fn parameters(btf: &KernelBtf, function: Telling, usual: u32) -> u32 {
         .unwrap_or(usual)
 }
 
-fn ring(ebpf: &mut Ebpf) -> Result<Ring, AttachError> {
-    let map = ebpf
-        .take_map("EVENTS")
-        .ok_or(AttachError::Incomplete("map EVENTS"))?;
-    let buffer = RingBuf::try_from(map).map_err(|_| AttachError::Incomplete("ring EVENTS"))?;
-    Ring::new(buffer).map_err(mapping("EVENTS"))
+/// A loader that knows the sizes of the maps that both objects have.
+fn loader<'a>(parts: &Parts<'_>) -> EbpfLoader<'a> {
+    let at_least = u32::try_from(parts.cpus * ENTRIES_PER_CPU).unwrap_or(u32::MAX);
+    // Memory is taken for all entries at once: none for what is not looked at.
+    let entries = |role| match parts.settings.config.roles & role {
+        0 => at_least,
+        _ => parts.settings.handshakes.max(at_least),
+    };
+    // A map has at least one entry.
+    let proxied = if parts.synproxy {
+        entries(ROLE_SERVER)
+    } else {
+        1
+    };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(None)
+        .map_max_entries("HANDSHAKES", entries(ROLE_SERVER))
+        .map_max_entries("PROXIED", proxied)
+        .map_max_entries("CONNECTS", entries(ROLE_CLIENT))
+        .map_max_entries("NOTED_CHANGES", at_least)
+        .map_max_entries("COUNTERS", u32::try_from(parts.cpus).unwrap_or(u32::MAX));
+    loader
+}
+
+/// Counters in memory that the programs write. Their maps stay with the programs: those refer to them
+/// by descriptor until they are loaded.
+fn mapped(ebpf: &Ebpf, cpus: usize) -> Result<(Counters, Listeners), AttachError> {
+    let counters = array(ebpf, "COUNTERS")?.fd().as_fd();
+    let listeners = array(ebpf, "LISTENER_SLOTS")?.fd().as_fd();
+    Ok((
+        Counters::new(counters, cpus).map_err(mapping("COUNTERS"))?,
+        Listeners::new(listeners, LISTENER_SLOTS as usize).map_err(mapping("LISTENER_SLOTS"))?,
+    ))
 }
 
 fn array<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a MapData, AttachError> {
@@ -149,6 +192,9 @@ pub fn refused(source: EbpfError, host: &Host) -> AttachError {
         source: Box::new(source),
     }
 }
+
+#[cfg(test)]
+pub use perf::WITHOUT_NEWER_FLAGS;
 
 #[cfg(test)]
 mod rules;
