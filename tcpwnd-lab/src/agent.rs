@@ -59,11 +59,45 @@ impl Mechanism {
     }
 }
 
+/// By what records come from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// Whatever the agent chooses.
+    Auto,
+    /// The ring buffer.
+    Ring,
+    /// Perf buffers.
+    Perf,
+}
+
+impl Transport {
+    /// As the agent's flag spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ring => "ring",
+            Self::Perf => "perf",
+        }
+    }
+
+    /// The flag that says how large its buffers are.
+    #[must_use]
+    pub fn size_flag(self) -> &'static str {
+        match self {
+            Self::Auto | Self::Ring => "--ring-bytes",
+            Self::Perf => "--perf-bytes",
+        }
+    }
+}
+
 /// How to start the agent.
 #[derive(Debug, Clone)]
 pub struct Launch {
     /// Mechanism to force.
     pub mechanism: Mechanism,
+    /// Transport to force, of every subcommand that has the flag.
+    pub transport: Transport,
     /// Capabilities to leave it.
     pub caps: Caps,
 }
@@ -74,6 +108,11 @@ impl Launch {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("tcpwnd");
         command.args(arguments).stdin(Stdio::null());
+        if let Some(&("run" | "trace" | "check" | "scan")) = arguments.first()
+            && self.transport != Transport::Auto
+        {
+            command.args(["--transport", self.transport.name()]);
+        }
         match self.caps {
             Caps::All => {}
             Caps::Service => capabilities::reduce(&mut command, capabilities::SERVICE),

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use crate::agent::{Agent, Caps, Launch, Mechanism};
+use crate::agent::{Agent, Caps, Launch, Mechanism, Transport};
 use crate::client::Client;
 use crate::node_exporter::NodeExporter;
 use crate::producers::{AT_A_TIME, COUNT, DELAY, PORT, Producers};
@@ -84,6 +84,7 @@ pub fn run(affected: bool) -> Result<()> {
 fn start_agent(listen: SocketAddr) -> Result<Agent> {
     let launch = Launch {
         mechanism: Mechanism::Auto,
+        transport: Transport::Auto,
         caps: Caps::All,
     };
     launch.start(&["run", "--port", "9092", "--listen", &listen.to_string()])

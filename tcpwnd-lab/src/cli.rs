@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use crate::agent::{Caps, Launch, Mechanism};
+use crate::agent::{Caps, Launch, Mechanism, Transport};
 use crate::alert;
 use crate::broker::Broker;
 use crate::client::Client;
@@ -113,6 +113,9 @@ enum ScenarioCommand {
         /// How the agent hooks kernel functions.
         #[arg(long, value_enum, default_value_t = Mechanism::Auto)]
         mechanism: Mechanism,
+        /// How records come from the kernel.
+        #[arg(long, value_enum, default_value_t = Transport::Auto)]
+        transport: Transport,
         /// With which capabilities the agent runs.
         #[arg(long, value_enum, default_value_t = Caps::All)]
         caps: Caps,
@@ -175,6 +178,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Scenario(ScenarioCommand::Run {
             json,
             mechanism,
+            transport,
             caps,
             causes,
             names,
@@ -186,7 +190,11 @@ fn dispatch(command: Command) -> Result<bool> {
             };
             let format = if json { Format::Json } else { Format::Text };
             let bench = Bench {
-                launch: Launch { mechanism, caps },
+                launch: Launch {
+                    mechanism,
+                    transport,
+                    caps,
+                },
                 affected: affected()?,
                 rows: Rows::default(),
             };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::agent::{Agent, Caps, Launch, Mechanism};
+use crate::agent::{Agent, Caps, Launch, Mechanism, Transport};
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::held;
@@ -57,6 +57,7 @@ pub fn run() -> Result<()> {
     let broker = Broker::start(&pair.server, &listen)?;
     let launch = Launch {
         mechanism: Mechanism::Auto,
+        transport: Transport::Auto,
         caps: Caps::All,
     };
     let listen = free_address()?;

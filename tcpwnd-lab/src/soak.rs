@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::agent::{Agent, Caps, Launch, Mechanism};
+use crate::agent::{Agent, Caps, Launch, Mechanism, Transport};
 use crate::http::{get, metric};
 use crate::producers::{COUNT, DELAY, PORT, Producers};
 use crate::scenarios::free_address;
@@ -82,6 +82,7 @@ pub fn run(affected: bool, length: Duration) -> Result<()> {
 fn start_agent(listen: SocketAddr) -> Result<Agent> {
     let launch = Launch {
         mechanism: Mechanism::Auto,
+        transport: Transport::Auto,
         caps: Caps::Service,
     };
     launch.start(&["run", "--port", "9092", "--listen", &listen.to_string()])

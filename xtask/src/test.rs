@@ -23,13 +23,31 @@ use crate::vm::causes_table::CausesTable;
 use crate::vm::packages;
 use crate::vm::results::{Results, Tally};
 use crate::vm::soak;
-use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
+use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, Transport, run_all};
 
 /// The kernels on which the gate runs everything: the oldest, with the bug, and the newest.
 const GATE_KERNELS: [&str; 2] = ["5.10-affected", "newest"];
 
 /// The scenario that the gate runs on the others.
 const SMOKE: &str = "smoke";
+
+/// What the gate runs over perf buffers, on one kernel: what a transport has a say in. That is records
+/// of every kind, losses, order, a flood, both ends of connections, and settings from a map.
+const OVER_PERF: (&str, [&str; 10]) = (
+    "5.10-affected",
+    [
+        SMOKE,
+        "ordinary",
+        "cookies",
+        "rcvbuf_raised",
+        "odd",
+        "ring_too_small",
+        "flood",
+        "client_role",
+        "scan",
+        "own_btf",
+    ],
+);
 
 /// What one kernel's part of the full matrix may take.
 pub const FULL_TIMEOUT: Duration = Duration::from_secs(5400);
@@ -214,9 +232,10 @@ fn runs(full: bool) -> Vec<Run> {
     let mut runs = Vec::new();
     for kernel in TABLE {
         let every = every(full).contains(&kernel);
-        let run = |mechanism, caps| Run {
+        let run = |mechanism, transport, caps| Run {
             kernel,
             mechanism,
+            transport,
             caps,
             choice: if every {
                 Choice::All
@@ -224,13 +243,20 @@ fn runs(full: bool) -> Vec<Run> {
                 Choice::Named(vec![SMOKE.to_owned()])
             },
         };
-        runs.push(run(Mechanism::Fentry, Caps::All));
+        runs.push(run(Mechanism::Fentry, Transport::Ring, Caps::All));
+        // Kernels without ring buffer have no fentry either, but for 5.5 to 5.7.
+        let perf = run(Mechanism::Kprobe, Transport::Perf, Caps::All);
         if full {
-            runs.push(run(Mechanism::Kprobe, Caps::All));
+            runs.push(run(Mechanism::Kprobe, Transport::Ring, Caps::All));
+            runs.push(perf);
             // What the service's capabilities are good for is a matter of stock kernels.
             if kernel.source != Source::Affected {
-                runs.push(run(Mechanism::Fentry, Caps::Service));
+                runs.push(run(Mechanism::Fentry, Transport::Ring, Caps::Service));
             }
+        } else if kernel.name == OVER_PERF.0 {
+            let names = OVER_PERF.1.map(str::to_owned).into();
+            let choice = Choice::Named(names);
+            runs.push(Run { choice, ..perf });
         }
     }
     // The long ones first: two run at a time.
@@ -243,12 +269,18 @@ mod tests {
     use super::{gaps, runs};
     use crate::kernels::TABLE;
     use crate::setup::Missing;
-    use crate::vm::test::Choice;
+    use crate::vm::test::{Choice, Transport};
 
     #[test]
     fn the_gate_leaves_no_kernel_out() {
-        assert_eq!(runs(false).len(), TABLE.len());
-        assert_eq!(runs(true).len(), 3 * TABLE.len() - 1);
+        let over_perf = |full: bool| {
+            let runs = runs(full).into_iter();
+            runs.filter(|run| run.transport == Transport::Perf).count()
+        };
+        assert_eq!(over_perf(false), 1);
+        assert_eq!(runs(false).len(), TABLE.len() + 1);
+        assert_eq!(over_perf(true), TABLE.len());
+        assert_eq!(runs(true).len(), 4 * TABLE.len() - 1);
         let all = |full| {
             runs(full)
                 .iter()

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::bench::Bench;
 use super::stage::unlocked;
-use crate::agent::{Caps, Launch, Mechanism};
+use crate::agent::{Caps, Launch, Mechanism, Transport};
 use crate::confined;
 use crate::mounts::with_mounts;
 use crate::net::{Changed, run};
@@ -103,7 +103,11 @@ impl Case {
             Self::ParanoidFentry => (Caps::Service, Mechanism::Fentry, None, paranoid),
         };
         Setting {
-            launch: Launch { mechanism, caps },
+            launch: Launch {
+                mechanism,
+                transport: Transport::Auto,
+                caps,
+            },
             broker,
             changed,
         }

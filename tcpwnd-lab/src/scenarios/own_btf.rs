@@ -32,6 +32,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     let stage = Stage::with_cookies()?;
     let launch = Launch {
         mechanism: Mechanism::Kprobe,
+        transport: bench.launch.transport,
         caps: Caps::All,
     };
     let btf = btf.to_str().context("a path that is no text")?;

@@ -322,6 +322,7 @@ mod tests {
         Bench {
             launch: crate::agent::Launch {
                 mechanism: crate::agent::Mechanism::Auto,
+                transport: crate::agent::Transport::Auto,
                 caps: crate::agent::Caps::All,
             },
             affected: false,

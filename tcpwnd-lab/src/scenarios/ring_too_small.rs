@@ -1,4 +1,4 @@
-//! The ring buffer is far too small and nobody empties it: what does not fit is counted, and the
+//! The ring buffer, or each perf buffer, is far too small and nobody empties it: what does not fit is counted, and the
 //! exit code says that the trace is inconclusive.
 
 use std::fs;
@@ -19,7 +19,8 @@ pub fn play(bench: &Bench) -> Result<String> {
         ..unlocked()
     };
     let stage = Stage::new(&listen, &[])?;
-    let agent = bench.launch.trace("9092", &["--ring-bytes", "4096"])?;
+    let size = bench.launch.transport.size_flag();
+    let agent = bench.launch.trace("9092", &[size, "4096"])?;
     agent.signal(libc::SIGSTOP)?;
     let stat = format!("/proc/{}/stat", agent.id());
     wait::until_true(wait::PATIENCE, "tcpwnd to stop", || {

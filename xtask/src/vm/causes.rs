@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::causes_table::CausesTable;
-use super::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, run_all};
+use super::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, Transport, run_all};
 use crate::build;
 use crate::docs;
 use crate::kernels::{Kernel, TABLE};
@@ -45,6 +45,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         runs.extend(options.mechanisms.iter().map(|mechanism| Run {
             kernel,
             mechanism: *mechanism,
+            transport: Transport::Ring,
             caps: Caps::All,
             choice: Choice::Causes,
         }));

@@ -30,6 +30,9 @@ pub struct Options {
     /// Attach by this (repeatable)
     #[arg(long = "mechanism", value_enum, default_values_t = [Mechanism::Fentry])]
     mechanisms: Vec<Mechanism>,
+    /// Records come by this (repeatable)
+    #[arg(long = "transport", value_enum, default_values_t = [Transport::Ring])]
+    transports: Vec<Transport>,
     /// With these capabilities (repeatable)
     #[arg(long = "caps", value_enum, default_values_t = [Caps::All])]
     caps: Vec<Caps>,
@@ -66,6 +69,25 @@ impl Mechanism {
     }
 }
 
+/// How records come from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// The ring buffer.
+    Ring,
+    /// A perf buffer for each CPU.
+    Perf,
+}
+
+impl Transport {
+    /// As the laboratory's command line has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::Perf => "perf",
+        }
+    }
+}
+
 /// With which capabilities the agent runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Caps {
@@ -92,6 +114,8 @@ pub struct Run {
     pub kernel: &'static Kernel,
     /// The mechanism.
     pub mechanism: Mechanism,
+    /// The transport.
+    pub transport: Transport,
     /// The capabilities.
     pub caps: Caps,
     /// The scenarios.
@@ -141,27 +165,31 @@ impl Choice {
 impl Run {
     /// The run that is told from others on the same kernel by this.
     pub fn of_variant(kernel: &'static Kernel, variant: &str, choice: Choice) -> Option<Self> {
-        let both = |caps| {
-            Mechanism::value_variants()
-                .iter()
-                .map(move |mechanism| (*mechanism, caps))
-        };
-        let all = Caps::value_variants().iter().copied().flat_map(both);
-        all.map(|(mechanism, caps)| Self {
-            kernel,
-            mechanism,
-            caps,
-            choice: choice.clone(),
-        })
-        .find(|run| run.variant() == variant)
+        let mut all = Vec::new();
+        for &mechanism in Mechanism::value_variants() {
+            for &transport in Transport::value_variants() {
+                all.extend(Caps::value_variants().iter().map(|&caps| Self {
+                    kernel,
+                    mechanism,
+                    transport,
+                    caps,
+                    choice: choice.clone(),
+                }));
+            }
+        }
+        all.into_iter().find(|run| run.variant() == variant)
     }
 
     /// How the run is told from others on the same kernel.
     pub fn variant(&self) -> String {
-        match self.caps {
-            Caps::All => self.mechanism.name().to_owned(),
-            Caps::Service => format!("{} service", self.mechanism.name()),
+        let mut words = vec![self.mechanism.name()];
+        if self.transport == Transport::Perf {
+            words.push(self.transport.name());
         }
+        if self.caps == Caps::Service {
+            words.push(self.caps.name());
+        }
+        words.join(" ")
     }
 }
 
@@ -186,13 +214,16 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let mut runs = Vec::new();
     for kernel in kernels {
-        for mechanism in &options.mechanisms {
-            runs.extend(options.caps.iter().map(|caps| Run {
-                kernel,
-                mechanism: *mechanism,
-                caps: *caps,
-                choice: choice.clone(),
-            }));
+        for &mechanism in &options.mechanisms {
+            for &transport in &options.transports {
+                runs.extend(options.caps.iter().map(|&caps| Run {
+                    kernel,
+                    mechanism,
+                    transport,
+                    caps,
+                    choice: choice.clone(),
+                }));
+            }
         }
     }
     let timeout = Duration::from_secs(options.timeout);
@@ -254,6 +285,7 @@ fn java_runtime() -> Option<Added> {
 fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -> Vec<Row> {
     let mut argv = vec!["tcpwnd-lab", "scenario", "run", "--json", "--mechanism"];
     argv.extend([run.mechanism.name(), "--caps", run.caps.name()]);
+    argv.extend(["--transport", run.transport.name()]);
     argv.extend(run.choice.arguments());
     let boot = Boot {
         kernel: run.kernel,
