@@ -28,12 +28,16 @@ fn refused(args: &[&str]) -> (String, String) {
 
 #[test]
 fn errors_are_one_line_and_code_2() {
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
         (&["trace", "--port", "0"], "invalid value '0' for --port"),
         (&["trace", "--no-such"], "unexpected argument '--no-such'"),
         (
             &["run", "--ring-bytes", "5000"],
             "invalid value '5000' for --ring-bytes",
+        ),
+        (
+            &["check", "--transport", "perf", "--perf-bytes", "5000"],
+            "invalid value '5000' for --perf-bytes",
         ),
         (&["trace", "--netns", "/proc/self/status"], "ordinary file"),
     ];

@@ -4,8 +4,11 @@ use aya::programs::loaded_programs;
 use tcpwnd_common::{Counter, Probe};
 
 use super::object::WITHOUT_NEWER_FLAGS;
-use super::vm_tests::{V4, V6, connect, every_connection_comes_out, in_runtime, settings};
+use super::vm_tests::{
+    SERVICE, V4, V6, connect, every_connection_comes_out, in_runtime, keep_capabilities, settings,
+};
 use super::{Mechanism, MechanismChoice, Settings, TransportChoice, attach};
+use crate::kernel::preflight::{Host, lift_memlock_limit};
 
 /// Instructions that the verifier looks at, at most, up to 5.1 (BPF_COMPLEXITY_LIMIT_INSNS).
 const MOST_SEEN: u32 = 131_072;
@@ -52,6 +55,29 @@ fn every_connection_comes_out_where_maps_are_what_they_were() {
                 assert!(seen <= MOST_SEEN, "{name}: {seen}");
             }
         }
+    });
+}
+
+#[test]
+#[ignore = "runs in a VM: cargo xtask test"]
+fn debians_refusal_of_perf_buffers_is_explained() {
+    lift_memlock_limit();
+    keep_capabilities(SERVICE);
+    in_runtime(async {
+        let outcome = attach(&over_perf(MechanismChoice::Fentry));
+        if Host::read().perf_event_paranoid.unwrap_or(2) <= 2 {
+            outcome.map(drop).unwrap();
+            return;
+        }
+        let Err(error) = outcome else {
+            panic!("perf buffers were opened");
+        };
+        assert_eq!(
+            error.to_string(),
+            "failed to open the perf buffer of CPU 0: permission denied: \
+             kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN (or use --transport \
+             ring)"
+        );
     });
 }
 

@@ -245,7 +245,7 @@ fn nothing_remains_when_it_is_dropped_or_fails() {
 }
 
 /// Leaves this thread only the capabilities in `keep`.
-fn keep_capabilities(keep: u64) {
+pub(super) fn keep_capabilities(keep: u64) {
     let header = [0x2008_0522_u32, 0];
     let data: [u32; 6] = [
         keep as u32,
@@ -261,7 +261,7 @@ fn keep_capabilities(keep: u64) {
     assert_eq!(Host::read().effective, Some(keep));
 }
 
-const SERVICE: u64 = 1 << Capability::Bpf as u8 | 1 << Capability::Perfmon as u8;
+pub(super) const SERVICE: u64 = 1 << Capability::Bpf as u8 | 1 << Capability::Perfmon as u8;
 
 #[test]
 #[ignore = "runs in a VM: cargo xtask test"]
