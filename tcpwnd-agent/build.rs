@@ -5,6 +5,9 @@
 //! each profile. Here the one stable toolchain does it, and all profiles share `target/bpf`
 //! and `target/bpf-perf`.
 
+#[path = "build/slim.rs"]
+mod slim;
+
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -99,9 +102,14 @@ fn make(workspace: &Path, object: &Object, mut cargo: Command) -> Result<(), Box
         .join(TARGET)
         .join("release/tcpwnd-ebpf");
     let place = Path::new(&variable("OUT_DIR")?).join(object.name);
-    fs::copy(&built, &place)
-        .map_err(|error| format!("copy {} to {}: {error}", built.display(), place.display()))?;
-    Ok(())
+    keep(&built, &place)
+}
+
+/// Copies an object, without what only a debugger would read.
+fn keep(object: &Path, place: &Path) -> Result<(), Box<dyn Error>> {
+    let bytes = fs::read(object).map_err(|error| format!("read {}: {error}", object.display()))?;
+    let slim = slim::slim(&bytes).ok_or_else(|| format!("{} is no object", object.display()))?;
+    fs::write(place, slim).map_err(|error| format!("write {}: {error}", place.display()).into())
 }
 
 /// The nested cargo, with nothing of the outer build's flags, wrappers and profile left.
@@ -115,6 +123,10 @@ fn cargo(workspace: &Path, object: &Object) -> Result<Command, Box<dyn Error>> {
         format!("--remap-path-prefix={}=/tcpwnd", workspace.display()),
     ];
     flags.extend(object.flags.iter().map(|&flag| flag.to_owned()));
+    flags.extend(registries().iter().map(|folder| {
+        // As build::dist of xtask has it for the agent.
+        format!("--remap-path-prefix={}=/crates", folder.display())
+    }));
     let mut cargo = Command::new(variable("CARGO")?);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
@@ -139,6 +151,15 @@ fn cargo(workspace: &Path, object: &Object) -> Result<Command, Box<dyn Error>> {
         cargo.args(["--features", feature]);
     }
     Ok(cargo)
+}
+
+/// The folders in which cargo has unpacked crates, whose names would be in the object's BTF.
+fn registries() -> Vec<PathBuf> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    let entries = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
+    let entries = entries.into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).collect()
 }
 
 /// PATH with set-up's bpf-linker first.
