@@ -12,6 +12,7 @@ use crate::agent::{Caps, Launch, Mechanism, Transport};
 use crate::alert;
 use crate::broker::Broker;
 use crate::client::Client;
+use crate::cost;
 use crate::crowd;
 use crate::demo;
 use crate::scenarios::{self, ALL, Bench, Case, Format, Rows};
@@ -73,6 +74,16 @@ enum Command {
         /// For how long, in minutes.
         #[arg(long, default_value_t = 60)]
         minutes: u64,
+    },
+    /// Measures what watching costs, on a machine whose clock counts instructions; prints one JSON
+    /// object a line.
+    Cost {
+        /// Only while this one watches, as figures name it (repeatable).
+        #[arg(long = "watcher", value_name = "WATCHER")]
+        watchers: Vec<String>,
+        /// What is measured.
+        #[arg(required = true, value_enum)]
+        parts: Vec<cost::Part>,
     },
     /// Prints a golden of the scenario `check_goldens` anew: what `check` prints in a case, with the
     /// kernel's release replaced.
@@ -164,6 +175,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Soak { minutes } => {
             soak::run(affected()?, Duration::from_secs(60 * minutes)).map(|()| true)
         }
+        Command::Cost { watchers, parts } => cost::run(&parts, &watchers).map(|()| true),
         Command::Client {
             server,
             size,

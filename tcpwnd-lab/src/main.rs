@@ -14,6 +14,7 @@ mod cgroup;
 mod cli;
 mod client;
 mod confined;
+mod cost;
 mod crowd;
 mod demo;
 mod findings;

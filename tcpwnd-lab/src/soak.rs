@@ -4,7 +4,7 @@
 //! Constraint: what is measured is what the kernel says of the process; what must be reported is what
 //! the sockets of both ends say.
 
-mod process;
+pub mod process;
 mod samples;
 
 use std::net::SocketAddr;

@@ -47,6 +47,12 @@ const SOAK: Part = Part {
     end: "<!-- end of soak -->",
 };
 
+const OVERHEAD: Part = Part {
+    file: "docs/overhead.md",
+    begin: "<!-- bench: written by the command that it names -->",
+    end: "<!-- end of bench -->",
+};
+
 /// The pictures.
 const DASHBOARD_PICTURE: &str = "docs/dashboard.svg";
 const SOAK_PICTURE: &str = "docs/soak.svg";
@@ -151,6 +157,15 @@ pub fn write_alerts(printed: &str, picture: &str) -> anyhow::Result<()> {
 pub fn write_soak(printed: &str, picture: &str) -> anyhow::Result<()> {
     write_picture(SOAK_PICTURE, picture)?;
     SOAK.write(&story(printed)?)
+}
+
+/// Writes what the agent costs, with date and command, between its markers of docs/overhead.md.
+///
+/// # Errors
+///
+/// As [`write_matrix`].
+pub fn write_overhead(tables: &str) -> anyhow::Result<()> {
+    OVERHEAD.write(&format!("{}. {tables}", stamp()?))
 }
 
 fn story(printed: &str) -> anyhow::Result<String> {

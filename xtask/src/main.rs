@@ -1,5 +1,6 @@
 //! tcpwnd's automation: `cargo xtask COMMAND`.
 
+mod bench;
 mod build;
 mod charts;
 mod command;
@@ -55,6 +56,8 @@ enum Task {
     Dist(release::dist::Options),
     /// Show a damaged connection, found and mended, in a VM
     Demo(demo::Options),
+    /// Measure what the agent costs, and write it beside the targets into docs/overhead.md (20 minutes)
+    Bench(bench::Options),
     /// The kernels that tests run on
     #[command(subcommand)]
     Kernel(KernelTask),
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Bench(options) => bench::run(&options),
         Task::Build => build::run().map(|_| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
         Task::Dist(options) => release::dist::run(&options),

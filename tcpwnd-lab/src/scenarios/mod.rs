@@ -76,4 +76,4 @@ pub use open_now::free_address;
 pub use provoked::Rows;
 pub use run::{Format, run};
 pub use scenario::Scenario;
-pub use stage::{RMEM, rmem};
+pub use stage::{RMEM, Stage, rmem, unlocked};

@@ -31,6 +31,15 @@ impl Process {
         kibibytes(&text, "VmRSS:").context("the kernel does not say VmRSS")
     }
 
+    /// What of that are mappings of BPF maps, whose memory is the kernel's, in bytes: a ring buffer is
+    /// mapped twice, and counts twice.
+    ///
+    /// # Errors
+    /// As [`Self::resident`].
+    pub fn resident_of_maps(&self) -> Result<u64> {
+        Ok(of_maps(&self.read("smaps")?))
+    }
+
     /// Open file descriptors.
     ///
     /// # Errors
@@ -86,6 +95,20 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     Some(1024 * number)
 }
 
+/// The sum of `Rss:` in those parts of `/proc/PID/smaps` that are BPF maps, in bytes.
+fn of_maps(smaps: &str) -> u64 {
+    let (mut sum, mut is_of_map) = (0, false);
+    for line in smaps.lines() {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        if !first.ends_with(':') {
+            is_of_map = line.ends_with("anon_inode:bpf-map");
+        } else if is_of_map {
+            sum += kibibytes(line, "Rss:").unwrap_or(0);
+        }
+    }
+    sum
+}
+
 /// utime and stime, the 14th and 15th field of `/proc/PID/stat`; the second one, the name, may have
 /// blanks.
 fn ticks_of(text: &str) -> Option<u64> {
@@ -114,6 +137,14 @@ mod tests {
         let mut looks = [8, 8, 7].into_iter();
         assert_eq!(lasting(7, || Ok(looks.next().unwrap())).unwrap(), 7);
         assert_eq!(lasting(7, || Ok(8)).unwrap(), 8);
+    }
+
+    #[test]
+    fn mappings_of_maps_are_told_from_others() {
+        let smaps = "7f0-7f4 rw-s 00000000 00:0f 7  anon_inode:bpf-map\nSize:   16 kB\nRss:   12 kB\n\
+                     7f4-7f8 r--p 00000000 00:0f 7  /bin/x: y\nRss:    4 kB\n\
+                     7f8-7fc rw-s 00000000 00:0f 7  anon_inode:bpf-map\nRss:    1 kB\n";
+        assert_eq!(of_maps(smaps), 13 * 1024);
     }
 
     #[test]

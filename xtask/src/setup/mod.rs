@@ -8,6 +8,7 @@ mod apt;
 mod bpf_linker;
 pub mod cargo_tool;
 pub mod chart;
+pub mod clang;
 pub mod clean_root;
 pub mod jvm;
 mod kernels;

@@ -73,6 +73,15 @@ pub fn ensure() -> anyhow::Result<()> {
     if !bpf_linker::is_there()? && bpf_linker::installed_llvm()?.is_none() {
         missing.push(bpf_linker::llvm_package()?);
     }
+    bring(&missing)
+}
+
+/// Installs these packages.
+///
+/// # Errors
+///
+/// When there are any and this is not root on a Debian system, or apt-get fails.
+pub fn bring(missing: &[String]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -90,7 +99,7 @@ pub fn ensure() -> anyhow::Result<()> {
         bail!("missing: {}; as root: {by_hand}", missing.join(" "));
     }
     eprintln!("setup: installing {}", missing.join(" "));
-    install(&missing).with_context(|| format!("by hand: {by_hand}"))
+    install(missing).with_context(|| format!("by hand: {by_hand}"))
 }
 
 fn install(missing: &[String]) -> anyhow::Result<()> {

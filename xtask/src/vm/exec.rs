@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::initramfs;
 use super::job::{Added, Job};
-use super::qemu::{Outcome, Vm};
+use super::qemu::{Machine, Outcome, Vm};
 use crate::build::{self, Binaries};
 use crate::command::CANNOT_RUN;
 use crate::kernels::Kernel;
@@ -111,7 +111,21 @@ impl Boot<'_> {
         stdout: impl io::Write + Send + 'static,
         stderr: impl io::Write + Send + 'static,
     ) -> anyhow::Result<Outcome> {
-        self.with_vm(job, |vm| vm.run(stdout, stderr))
+        self.with_vm(job, Machine::Ordinary, |vm| vm.run(stdout, stderr))
+    }
+
+    /// As [`Boot::run`], where a nanosecond is an executed instruction.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Boot::run`].
+    pub fn run_counting(
+        &self,
+        job: &Job,
+        stdout: impl io::Write + Send + 'static,
+        stderr: impl io::Write + Send + 'static,
+    ) -> anyhow::Result<Outcome> {
+        self.with_vm(job, Machine::Counting, |vm| vm.run(stdout, stderr))
     }
 
     /// Runs a job with this process's terminal as its own.
@@ -126,12 +140,13 @@ impl Boot<'_> {
                 job.env.push((name.to_owned(), value));
             }
         }
-        self.with_vm(&job, |vm| vm.run_on_terminal())
+        self.with_vm(&job, Machine::Ordinary, |vm| vm.run_on_terminal())
     }
 
     fn with_vm(
         &self,
         job: &Job,
+        machine: Machine,
         run: impl FnOnce(&Vm<'_>) -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<Outcome> {
         let image = self
@@ -145,6 +160,7 @@ impl Boot<'_> {
         initramfs::write(&initramfs, &image, self.binaries, self.added, job)?;
         run(&Vm {
             image: &image,
+            machine,
             initramfs: &initramfs,
             folder: folder.path(),
             timeout: self.timeout,

@@ -15,7 +15,7 @@ use clap::Args;
 
 use super::cpio::Cpio;
 use super::exec::{judge, prepare};
-use super::qemu::{Outcome, Vm};
+use super::qemu::{Machine, Outcome, Vm};
 use crate::kernels::{self, Kernel};
 use crate::parse_kernel;
 use crate::paths;
@@ -106,6 +106,7 @@ fn play(
     pack(root.path(), &initramfs)?;
     let vm = Vm {
         image: &image,
+        machine: Machine::Ordinary,
         initramfs: &initramfs,
         folder: folder.path(),
         timeout: TIMEOUT,

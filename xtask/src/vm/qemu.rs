@@ -22,10 +22,40 @@ const MEMORY: u64 = 1024;
 /// How often it is looked whether a VM has ended.
 const POLL: Duration = Duration::from_millis(20);
 
+/// How a VM's time passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// Two processors, as fast as they can.
+    Ordinary,
+    /// One processor whose clock counts executed instructions, a nanosecond each, and jumps to the
+    /// next timer when there is nothing to do: the same work takes the same time whatever this machine
+    /// is busy with.
+    Counting,
+}
+
+impl Machine {
+    /// QEMU's options for it.
+    const fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Ordinary => &["-accel", "tcg", "-smp", "2"],
+            Self::Counting => &[
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0,sleep=off",
+                "-smp",
+                "1",
+            ],
+        }
+    }
+}
+
 /// A VM to run.
 pub struct Vm<'a> {
     /// What it boots.
     pub image: &'a Image,
+    /// On what.
+    pub machine: Machine,
     /// Its root file system.
     pub initramfs: &'a Path,
     /// A folder for its log.
@@ -104,7 +134,8 @@ impl Vm<'_> {
         command
             .args(["--pdeathsig", "KILL"])
             .arg(qemu)
-            .args(["-accel", "tcg", "-cpu", "max", "-smp", "2"])
+            .args(self.machine.options())
+            .args(["-cpu", "max"])
             .args(["-m", &(MEMORY + 2 * size).to_string()])
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-no-reboot", "-nic", "none"])

@@ -1,0 +1,80 @@
+//! What watching costs, measured on a machine whose clock counts executed instructions (a nanosecond
+//! each), so that the same work gives the same figures whatever the machine around it does.
+//!
+//! Constraint: nothing is asserted about a cost. What is asserted is that the work was done: that the
+//! agent judged every handshake that was made, and lost none.
+
+mod batches;
+mod handshakes;
+mod memory;
+mod programs;
+mod transfers;
+mod watcher;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde_json::Value;
+
+use handshakes::Path;
+use watcher::Watcher;
+
+/// For how long the kernel is left alone first.
+const AFTER_BOOT: Duration = Duration::from_secs(20);
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Instructions for a passive handshake.
+    Handshakes,
+    /// Instructions for hooks whose programs do nothing.
+    Mechanisms,
+    /// Instructions for data with nothing to watch, and with one connection of 1,000 under watch.
+    Transfers,
+    /// Instructions for each segment to a half-closed connection.
+    HalfClosed,
+    /// Memory of the agent and of its maps.
+    Memory,
+}
+
+/// Measures these parts, by these watchers, or all of them where none is named; each figure is a JSON
+/// object on a line of its own.
+///
+/// # Errors
+/// When the work cannot be done, or the agent does not see all of it.
+pub fn run(parts: &[Part], only: &[String]) -> Result<()> {
+    // The kernel has work of its own after a boot; nothing says when that is done. This clock jumps.
+    std::thread::sleep(AFTER_BOOT);
+    let chosen = |watchers: &[Watcher]| -> Vec<Watcher> {
+        let is_asked_for = |name| only.is_empty() || only.iter().any(|only| only == name);
+        let chosen = watchers
+            .iter()
+            .filter(|at| at.is_here() && is_asked_for(at.name()));
+        chosen.copied().collect()
+    };
+    for part in parts {
+        match part {
+            Part::Handshakes => {
+                let watchers = chosen(Watcher::CAPTURES);
+                handshakes::measure(&[Path::Normal, Path::Cookie], &watchers)?;
+            }
+            Part::Mechanisms => handshakes::measure(&[Path::Normal], &chosen(Watcher::HOOKS))?,
+            Part::Transfers => {
+                transfers::nothing_to_watch(&chosen(Watcher::CAPTURES))?;
+                transfers::one_watched()?;
+            }
+            Part::HalfClosed => {
+                transfers::half_closed(&chosen(Watcher::CAPTURES))?;
+                transfers::half_closed(&chosen(&Watcher::HOOKS[..2]))?;
+            }
+            Part::Memory => memory::measure()?,
+        }
+    }
+    Ok(())
+}
+
+/// Prints a figure.
+fn tell(figure: &Value) {
+    println!("{figure}");
+}
