@@ -23,6 +23,12 @@ const MATRIX: Part = Part {
     end: "<!-- end of matrix -->",
 };
 
+const VERIFIER: Part = Part {
+    file: "docs/kernels.md",
+    begin: "<!-- verifier: written by the command that it names -->",
+    end: "<!-- end of verifier -->",
+};
+
 const CAUSES: Part = Part {
     file: "docs/detection.md",
     begin: "<!-- causes: written by the command that it names -->",
@@ -67,6 +73,15 @@ const OF_CAUSES: [&str; 2] = ["Causes", "Connections that this host opens"];
 /// When the file or its markers are not there, or it cannot be written.
 pub fn write_matrix(matrix: &str, tally: Tally) -> anyhow::Result<()> {
     MATRIX.write(&format!("{}: {tally}.\n\n{matrix}", stamp()?))
+}
+
+/// Writes what the verifier takes, with date and command, between its markers of docs/kernels.md.
+///
+/// # Errors
+///
+/// As [`write_matrix`].
+pub fn write_verifier(table: &str) -> anyhow::Result<()> {
+    VERIFIER.write(&format!("{}.\n\n{table}", stamp()?))
 }
 
 /// Writes the table of causes with its date and command between the markers of docs/detection.md.

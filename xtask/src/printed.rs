@@ -1,13 +1,13 @@
-//! What a VM prints, shown at once and kept for a document.
+//! What a VM prints, kept for a document, and shown at once or not.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Passes everything on to stdout at once, and keeps it.
+/// Keeps everything.
 #[derive(Clone, Default)]
-pub struct Printed(Arc<Mutex<Vec<u8>>>);
+pub struct Kept(Arc<Mutex<Vec<u8>>>);
 
-impl Printed {
+impl Kept {
     /// Everything so far.
     pub fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -15,12 +15,33 @@ impl Printed {
     }
 }
 
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Passes everything on to stdout at once, and keeps it.
+#[derive(Clone, Default)]
+pub struct Printed(Kept);
+
+impl Printed {
+    /// Everything so far.
+    pub fn text(&self) -> String {
+        self.0.text()
+    }
+}
+
 impl Write for Printed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = io::stdout().write(bytes)?;
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(bytes.get(..written).unwrap_or(bytes));
-        Ok(written)
+        self.0.write(bytes.get(..written).unwrap_or(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -24,6 +24,7 @@ use crate::vm::packages;
 use crate::vm::results::{Results, Tally};
 use crate::vm::soak;
 use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, Transport, run_all};
+use crate::vm::verifier;
 
 /// The kernels on which the gate runs everything: the oldest, with the bug, and the newest.
 const GATE_KERNELS: [&str; 2] = ["5.10-affected", "newest"];
@@ -56,8 +57,8 @@ pub const FULL_TIMEOUT: Duration = Duration::from_secs(5400);
 pub struct Options {
     /// Everything on every kernel, the scenarios with either mechanism and with the service's
     /// capabilities alone, the alerts in a real Prometheus, and the packages installed in a clean
-    /// Debian (as root); writes the matrix to docs/kernels.md, and what was reported of each cause
-    /// to docs/detection.md
+    /// Debian (as root); writes the matrix and the verifier's figures to docs/kernels.md, and what
+    /// was reported of each cause to docs/detection.md
     #[arg(long)]
     full: bool,
     /// Only what failed in the last full run of this checkout, and scenarios that are new since;
@@ -196,7 +197,10 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Res
 /// What takes too long for anything but the full matrix.
 fn longer(missing: &[Missing], binaries: &Binaries) -> Tally {
     let of_packages = || Release::of(&binaries.agent);
-    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 5] = [
+    let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 6] = [
+        ("figures of the verifier", &|| {
+            verifier::hold(missing, binaries)
+        }),
         ("alerts", &|| alert::hold(missing, binaries)),
         ("minutes of storms", &|| soak::hold(missing, binaries)),
         ("packages in a clean Debian", &|| {

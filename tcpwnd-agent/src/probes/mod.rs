@@ -109,6 +109,8 @@ mod evicted_vm_tests;
 #[cfg(test)]
 mod perf_vm_tests;
 #[cfg(test)]
+mod verifier_vm_tests;
+#[cfg(test)]
 mod vm_tests;
 #[cfg(test)]
 mod without_tracepoint_vm_tests;

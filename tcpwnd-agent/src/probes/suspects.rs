@@ -21,7 +21,7 @@ use crate::transport::{Lost, Records};
 pub const LIMIT: usize = SUSPECT_LIMIT as usize;
 
 /// Where it goes, and by what.
-static PROGRESS: Hook = Hook {
+pub(super) static PROGRESS: Hook = Hook {
     probe: Probe::SelectWindow,
     functions: &["tcp_select_window", "__tcp_select_window"],
     fentry: &["peer_progress_fentry"],

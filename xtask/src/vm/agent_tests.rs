@@ -23,7 +23,7 @@ pub const REASON: &str = "runs in a VM: cargo xtask test";
 const FILTER: &str = "vm_tests::";
 
 /// Where the VM has the test binary.
-const PLACE: &str = "/usr/lib/tcpwnd-agent-tests";
+pub const PLACE: &str = "/usr/lib/tcpwnd-agent-tests";
 
 /// What they may take on one kernel.
 const TIMEOUT: Duration = Duration::from_secs(600);

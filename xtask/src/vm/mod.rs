@@ -21,6 +21,7 @@ pub mod soak;
 mod story;
 pub mod test;
 mod tools;
+pub mod verifier;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ pub enum Task {
     Soak(soak::Options),
     /// Run the agent's unit tests that want a kernel with probes
     AgentTests(agent_tests::Options),
+    /// Show what the verifier takes to check each kernel program, and hold it against the budget
+    Verifier(verifier::Options),
     /// Install, upgrade and remove the packages in a clean Debian under systemd
     Packages(packages::Options),
     /// An interactive shell in a VM
@@ -60,6 +63,7 @@ pub fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Alert(options) => alert::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::AgentTests(options) => agent_tests::run(&options),
+        Task::Verifier(options) => verifier::run(&options),
         Task::Packages(options) => packages::run(&options),
         Task::Shell(options) => exec::shell(&options),
     }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 use aya::maps::{Map, MapData, MapError};
 use aya::util::nr_cpus;
-use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use aya::{Ebpf, EbpfError, EbpfLoader, Pod, VerifierLogLevel};
 use tcpwnd_common::{
     Config, FieldTable, KernelTraits, LISTENER_SLOTS, ROLE_CLIENT, ROLE_SERVER,
     Settings as Constants,
@@ -126,6 +126,24 @@ fn parameters(btf: &KernelBtf, function: Telling, usual: u32) -> u32 {
         .unwrap_or(usual)
 }
 
+#[cfg(test)]
+thread_local! {
+    /// What a test on this thread asks the verifier to write about programs that are refused.
+    pub static VERIFIER_LOG: std::cell::Cell<VerifierLogLevel> =
+        const { std::cell::Cell::new(VerifierLogLevel::DEBUG.union(VerifierLogLevel::STATS)) };
+}
+
+#[cfg(test)]
+fn verifier_log() -> VerifierLogLevel {
+    VERIFIER_LOG.get()
+}
+
+/// Each step, and what it took.
+#[cfg(not(test))]
+const fn verifier_log() -> VerifierLogLevel {
+    VerifierLogLevel::DEBUG.union(VerifierLogLevel::STATS)
+}
+
 /// A loader that knows the sizes of the maps that both objects have.
 fn loader<'a>(parts: &Parts<'_>) -> EbpfLoader<'a> {
     let at_least = u32::try_from(parts.cpus * ENTRIES_PER_CPU).unwrap_or(u32::MAX);
@@ -143,6 +161,7 @@ fn loader<'a>(parts: &Parts<'_>) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader
         .btf(None)
+        .verifier_log_level(verifier_log())
         .map_max_entries("HANDSHAKES", entries(ROLE_SERVER))
         .map_max_entries("PROXIED", proxied)
         .map_max_entries("CONNECTS", entries(ROLE_CLIENT))
