@@ -241,7 +241,8 @@ fn visit(server: SocketAddr, size: u32, count: u32) -> Result<bool> {
 }
 
 fn chosen(causes: bool) -> Vec<String> {
-    let chosen = ALL.iter().filter(|scenario| scenario.causes || !causes);
+    let here = ALL.iter().filter(|scenario| !scenario.elsewhere);
+    let chosen = here.filter(|scenario| scenario.causes || !causes);
     chosen.map(|scenario| scenario.name.to_owned()).collect()
 }
 
@@ -250,6 +251,7 @@ fn list(json: bool) -> Result<bool> {
         if json {
             let line = serde_json::json!({
                 "scenario": scenario.name, "about": scenario.about,
+                "elsewhere": scenario.elsewhere,
             });
             println!("{line}");
         } else {

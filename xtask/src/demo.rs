@@ -39,6 +39,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         binaries: &binaries,
         added: &[],
         timeout: TIMEOUT,
+        parameters: "",
     };
     eprintln!("demo: booting kernel {} in a VM", options.kernel.name);
     let printed = Printed::default();

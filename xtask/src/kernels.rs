@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::paths;
+use crate::setup::source::Recipe;
 
 /// A kernel of the table.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Kernel {
 pub enum Source {
     /// Debian's 5.10 with the fix of 2020 taken out again: beside the checkout, or built.
     Affected,
+    /// Built from Debian's source.
+    Built(Recipe),
     /// A package from Debian's archive.
     Debian {
         /// The suites in which it may be.
@@ -33,7 +36,7 @@ pub enum Source {
     },
 }
 
-/// All kernels, oldest first.
+/// The kernels that everything is tested on, oldest first.
 pub const TABLE: &[Kernel] = &[
     Kernel {
         name: "5.10-affected",
@@ -45,6 +48,26 @@ pub const TABLE: &[Kernel] = &[
     debian("6.18", &["trixie-backports"], "6.18."),
     debian("newest", &["trixie-backports"], ""),
 ];
+
+/// Kernels on which nothing can run, to see what is said there: no other test is for them.
+pub const WITHOUT: &[Kernel] = &[without(
+    "without-bpf",
+    &[
+        "kernels/without/common.config",
+        "kernels/without/bpf.config",
+    ],
+)];
+
+const fn without(name: &'static str, fragments: &'static [&'static str]) -> Kernel {
+    let source = Source::Built(Recipe {
+        package: "linux-source-6.12",
+        suites: &["trixie", "trixie-security"],
+        patch: None,
+        fragments,
+        minutes: 6,
+    });
+    Kernel { name, source }
+}
 
 const fn debian(
     name: &'static str,
@@ -70,7 +93,17 @@ pub struct Image {
 
 /// Looks a kernel up by name.
 pub fn find(name: &str) -> Option<&'static Kernel> {
-    TABLE.iter().find(|kernel| kernel.name == name)
+    every().find(|kernel| kernel.name == name)
+}
+
+/// All of them, those of the table first.
+pub fn every() -> impl Iterator<Item = &'static Kernel> {
+    TABLE.iter().chain(WITHOUT)
+}
+
+/// The place of a kernel among all.
+pub fn place(name: &str) -> Option<usize> {
+    every().position(|kernel| kernel.name == name)
 }
 
 impl Kernel {

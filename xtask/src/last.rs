@@ -16,7 +16,7 @@ use crate::command;
 use crate::kernels::{self, Kernel};
 use crate::paths;
 use crate::setup;
-use crate::test::{FULL_TIMEOUT, write_full};
+use crate::test::{self, FULL_TIMEOUT, write_full};
 use crate::vm::agent_tests;
 use crate::vm::results::{Outcome, Results, Row, Tally, WHOLE_VM};
 use crate::vm::test::{Choice, Run, run_all};
@@ -28,6 +28,9 @@ pub struct Last {
     pub scenarios: Results,
     /// Of the unit tests that need a VM.
     pub tests: Results,
+    /// Of the scenarios of places where nothing can be had.
+    #[serde(default)]
+    pub nowhere: Results,
     /// When, and at which commit.
     run: String,
     /// What was run again since, a line for each time.
@@ -36,10 +39,11 @@ pub struct Last {
 
 impl Last {
     /// A run that has just ended.
-    pub fn of(scenarios: Results, tests: Results) -> Self {
+    pub fn of(scenarios: Results, tests: Results, nowhere: Results) -> Self {
         Self {
             scenarios,
             tests,
+            nowhere,
             run: now(),
             again: Vec::new(),
         }
@@ -71,14 +75,16 @@ impl Last {
     pub fn tally(&self) -> Tally {
         let mut tally = self.scenarios.tally();
         tally.add(self.tests.tally());
+        tally.add(self.nowhere.tally());
         tally
     }
 
-    /// Both matrices, and what was run again.
+    /// The matrices, and what was run again.
     pub fn matrix(&self) -> String {
         let mut text = [
             self.scenarios.matrix("scenario"),
             self.tests.matrix("unit test"),
+            self.nowhere.matrix("where nothing can be had"),
         ]
         .join("\n");
         text.push_str(&format!("\n- run on {}", self.run));
@@ -116,13 +122,13 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
     let known = known(&binaries)?;
     last.scenarios.rows.retain(|row| is_known(row, &known));
     let scenarios = open(&last.scenarios, &known);
-    let tests = failed(&last.tests);
-    if scenarios.is_empty() && tests.is_empty() {
+    let (tests, nowhere) = (failed(&last.tests), failed(&last.nowhere));
+    if scenarios.is_empty() && tests.is_empty() && nowhere.is_empty() {
         println!("nothing failed in the last full run, and nothing is new since");
         return Ok(ExitCode::SUCCESS);
     }
     let mut wanted: Vec<&'static Kernel> = Vec::new();
-    for (name, _) in scenarios.keys().chain(tests.keys()) {
+    for (name, _) in scenarios.keys().chain(tests.keys()).chain(nowhere.keys()) {
         let kernel = kernels::find(name).with_context(|| {
             format!("{name} cannot be run again: it is not among the kernels any more")
         })?;
@@ -141,6 +147,12 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
     let mut answers = run_all(runs(&scenarios), &missing, &binaries, FULL_TIMEOUT).rows;
     let mut said = named(&answers);
     replace(&mut last.scenarios, &scenarios, answers);
+    let mut of_nowhere = test::nowhere(true);
+    of_nowhere.retain(|run| nowhere.contains_key(&(run.kernel.name.to_owned(), run.variant())));
+    answers = run_all(of_nowhere, &missing, &binaries, FULL_TIMEOUT).rows;
+    said.extend(named(&answers));
+    let all = nowhere.into_keys().map(|place| (place, Vec::new()));
+    replace(&mut last.nowhere, &all.collect(), answers);
     if !tests.is_empty() {
         let kernels = tests.keys().filter_map(|(name, _)| kernels::find(name));
         let expected: Vec<String> = tests.values().flatten().cloned().collect();
@@ -187,16 +199,17 @@ fn failed(results: &Results) -> BTreeMap<Place, Vec<String>> {
 /// The scenarios that there are now.
 fn known(binaries: &Binaries) -> anyhow::Result<Vec<String>> {
     let said = command::output(Command::new(&binaries.lab).args(["scenario", "list", "--json"]))?;
-    said.lines().map(name_of).collect()
+    let names: anyhow::Result<Vec<_>> = said.lines().map(name_of).collect();
+    Ok(names?.into_iter().flatten().collect())
 }
 
-/// The name in a line of the laboratory's list.
-fn name_of(line: &str) -> anyhow::Result<String> {
+/// The name in a line of the laboratory's list; none of one that is for kernels of its own.
+fn name_of(line: &str) -> anyhow::Result<Option<String>> {
     let scenario: serde_json::Value = serde_json::from_str(line)?;
     let name = scenario["scenario"].as_str();
-    Ok(name
-        .context("a scenario of the laboratory has no name")?
-        .to_owned())
+    let name = name.context("a scenario of the laboratory has no name")?;
+    let elsewhere = scenario["elsewhere"] == true;
+    Ok((!elsewhere).then(|| name.to_owned()))
 }
 
 fn is_known(row: &Row, known: &[String]) -> bool {
@@ -352,7 +365,7 @@ mod tests {
             r#"{"about":"sound","scenario":"smoke"}"#,
             r#"{"scenario":"new"}"#,
         ];
-        let known = list.map(|line| name_of(line).unwrap());
+        let known = list.map(|line| name_of(line).unwrap().unwrap());
         results.rows.retain(|row| is_known(row, &known));
         let open: Vec<_> = open(&results, &known).into_iter().collect();
         let of = |variant: &str, name: &str| {
@@ -361,5 +374,7 @@ mod tests {
         };
         assert_eq!(open, [of("fentry", "new"), of("kprobe", "smoke")]);
         assert!(name_of("{}").is_err());
+        let elsewhere = r#"{"scenario":"x","elsewhere":true}"#;
+        assert_eq!(name_of(elsewhere).unwrap(), None);
     }
 }

@@ -99,12 +99,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn list_kernels() -> anyhow::Result<()> {
-    for kernel in kernels::TABLE {
+    for kernel in kernels::every() {
         let state = kernel
             .cached()
             .context("look into the cache")?
             .map_or_else(|| "not fetched".to_owned(), |image| image.version);
-        println!("{:<14} {state}", kernel.name);
+        println!("{:<16} {state}", kernel.name);
     }
     Ok(())
 }
@@ -112,7 +112,7 @@ fn list_kernels() -> anyhow::Result<()> {
 /// Reads a kernel's name on the command line.
 fn parse_kernel(name: &str) -> Result<&'static Kernel, String> {
     kernels::find(name).ok_or_else(|| {
-        let names: Vec<_> = kernels::TABLE.iter().map(|kernel| kernel.name).collect();
+        let names: Vec<_> = kernels::every().map(|kernel| kernel.name).collect();
         format!("no such kernel; there are {}", names.join(", "))
     })
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::build::{self, Binaries};
 use crate::deploy;
 use crate::docs;
-use crate::kernels::{Kernel, Source, TABLE};
+use crate::kernels::{self, Kernel, Source, TABLE, WITHOUT};
 use crate::last::{self, Last};
 use crate::lint;
 use crate::release::Release;
@@ -23,7 +23,7 @@ use crate::vm::causes_table::CausesTable;
 use crate::vm::packages;
 use crate::vm::results::{Results, Tally};
 use crate::vm::soak;
-use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, Transport, run_all};
+use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, State, Transport, run_all};
 use crate::vm::verifier;
 
 /// The kernels on which the gate runs everything: the oldest, with the bug, and the newest.
@@ -48,6 +48,9 @@ const OVER_PERF: (&str, [&str; 8]) = (
         "own_btf",
     ],
 );
+
+/// The scenario of kernels that are locked down.
+const LOCKDOWN: &str = "lockdown";
 
 /// What one kernel's part of the full matrix may take.
 pub const FULL_TIMEOUT: Duration = Duration::from_secs(5400);
@@ -77,7 +80,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return last::run_failed();
     }
     let begin = Instant::now();
-    let kernels: Vec<_> = TABLE.iter().collect();
+    let wanted = |kernel: &&_| options.full || !WITHOUT.contains(kernel);
+    let kernels: Vec<_> = kernels::every().filter(wanted).collect();
     let missing = step("set-up", || setup::ensure(&kernels, false))?;
     let mut tally = Tally::default();
     for lint in lint::all() {
@@ -91,14 +95,17 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let units = step("unit tests", unit_tests::run)?;
     tally.add(units.tally);
     tally.add(step("deploy", || deploy::check("", false)));
-    let (scenarios, tests, mut of_vms) = in_vms(options.full, &missing, &units.for_vms);
-    for (what, results) in [("scenario", &scenarios), ("unit test in a VM", &tests)] {
+    let (last, mut of_vms) = in_vms(options.full, &missing, &units.for_vms);
+    for (what, results) in [
+        ("scenario", &last.scenarios),
+        ("unit test in a VM", &last.tests),
+        ("scenario where nothing can be had", &last.nowhere),
+    ] {
         if results.tally().passed + results.tally().failed == 0 {
             eprintln!("FAILED: no {what} ran");
             of_vms.count(false);
         }
     }
-    let last = Last::of(scenarios, tests);
     println!("{}", last.matrix());
     for test in units.skipped {
         println!("- skipped: unit test {test}");
@@ -167,13 +174,13 @@ fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
 
 /// Runs the scenarios, and the unit tests that need a VM; nothing where the build fails. The tally is
 /// of what only the full matrix has.
-fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Results, Tally) {
+fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Last, Tally) {
     let build = || anyhow::Ok((build::run()?, build::agent_tests()?));
     let (binaries, program) = match step("build", build) {
         Ok(built) => built,
         Err(error) => {
             eprintln!("FAILED: {error:#}");
-            return (Results::default(), Results::default(), Tally::default());
+            return (Last::default(), Tally::default());
         }
     };
     let tests = step("unit tests in VMs", || {
@@ -184,14 +191,14 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Results, Res
     } else {
         Duration::from_secs(DEFAULT_TIMEOUT)
     };
-    let scenarios = step("scenarios", || {
-        run_all(runs(full), missing, &binaries, timeout)
-    });
+    let run = |runs| run_all(runs, missing, &binaries, timeout);
+    let scenarios = step("scenarios", || run(runs(full)));
+    let nowhere = step("where nothing can be had", || run(nowhere(full)));
     let longer = match full {
         true => longer(missing, &binaries),
         false => Tally::default(),
     };
-    (scenarios, tests, longer)
+    (Last::of(scenarios, tests, nowhere), longer)
 }
 
 /// What takes too long for anything but the full matrix.
@@ -245,6 +252,7 @@ fn runs(full: bool) -> Vec<Run> {
             } else {
                 Choice::Named(vec![SMOKE.to_owned()])
             },
+            state: State::Usual,
         };
         runs.push(run(Mechanism::Fentry, Transport::Ring, Caps::All));
         // Kernels without ring buffer have no fentry either, but for 5.5 to 5.7.
@@ -267,10 +275,37 @@ fn runs(full: bool) -> Vec<Run> {
     runs
 }
 
+/// Boots in which nothing may be used, or nothing exists.
+pub fn nowhere(full: bool) -> Vec<Run> {
+    let run = |kernel, state, scenario: &str| Run {
+        kernel,
+        mechanism: Mechanism::Fentry,
+        transport: Transport::Ring,
+        caps: Caps::All,
+        choice: Choice::Named(vec![scenario.to_owned()]),
+        state,
+    };
+    let stock = every(full).into_iter();
+    let stock = stock.filter(|kernel| kernel.source != Source::Affected);
+    let mut runs: Vec<_> = stock
+        .map(|kernel| run(kernel, State::LockedDown, LOCKDOWN))
+        .collect();
+    // Building them takes too long for the gate.
+    if full {
+        let scenario = |kernel: &Kernel| kernel.name.replace('-', "_");
+        runs.extend(
+            WITHOUT
+                .iter()
+                .map(|kernel| run(kernel, State::Without, &scenario(kernel))),
+        );
+    }
+    runs
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{gaps, runs};
-    use crate::kernels::TABLE;
+    use super::{gaps, nowhere, runs};
+    use crate::kernels::{TABLE, WITHOUT};
     use crate::setup::Missing;
     use crate::vm::test::{Choice, Transport};
 
@@ -292,6 +327,15 @@ mod tests {
         };
         assert_eq!(all(true), runs(true).len());
         assert_eq!(all(false), 2);
+    }
+
+    #[test]
+    fn where_nothing_can_be_had_only_that_is_asked() {
+        assert_eq!(nowhere(false).len(), 1);
+        let full = nowhere(true);
+        assert_eq!(full.len(), TABLE.len() - 1 + WITHOUT.len());
+        let names = |run: &_| matches!(run, Choice::Named(names) if names.len() == 1);
+        assert!(full.iter().all(|run| names(&run.choice)));
     }
 
     #[test]

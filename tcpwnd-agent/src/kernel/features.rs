@@ -12,7 +12,7 @@ use aya::programs::ProgramType;
 use aya::sys::{is_map_supported, is_program_supported};
 
 use super::btf;
-use super::preflight::{Action, Host};
+use super::preflight::{self, Action, Host, Lockdown};
 
 /// Whether something can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +45,18 @@ impl Features {
     /// Tries each. Nothing stays loaded or attached.
     #[must_use]
     pub fn probe(host: &Host) -> Self {
+        let bpf = bpf(host);
+        if bpf != Support::Supported {
+            return Self {
+                ring_buffer: bpf.clone(),
+                raw_tracepoint: bpf.clone(),
+                fentry: bpf.clone(),
+                kprobe: bpf,
+            };
+        }
         Self {
             ring_buffer: ring_buffer(host),
-            raw_tracepoint: program(
-                host,
-                ProgramType::RawTracePoint,
-                "this kernel has no raw tracepoints for BPF (from 4.17 on)",
-            ),
+            raw_tracepoint: raw_tracepoint(host),
             fentry: fentry(host),
             kprobe: kprobe(host),
         }
@@ -66,6 +71,28 @@ pub fn ring_buffer(host: &Host) -> Support {
         Action::CreateMap,
         is_map_supported(MapType::RingBuf),
         "this kernel has no BPF ring buffer (from 5.8 on)",
+    )
+}
+
+/// Whether there is bpf(2) at all: without it there is nothing else to ask for.
+pub fn bpf(host: &Host) -> Support {
+    let (no_command, nothing) = (libc::c_int::MAX, std::ptr::null::<u8>());
+    // SAFETY: no kernel has such a command, and no attributes are given: nothing is read or made.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, no_command, nothing, 0) };
+    match (done, io::Error::last_os_error().raw_os_error()) {
+        (-1, Some(libc::ENOSYS)) if host.filtered => {
+            Support::Forbidden(host.without_bpf().to_owned())
+        }
+        (-1, Some(libc::ENOSYS)) => Support::Unsupported(host.without_bpf().to_owned()),
+        _ => Support::Supported,
+    }
+}
+
+fn raw_tracepoint(host: &Host) -> Support {
+    program(
+        host,
+        ProgramType::RawTracePoint,
+        "this kernel has no raw tracepoints for BPF (from 4.17 on)",
     )
 }
 
@@ -94,7 +121,14 @@ fn kprobe(host: &Host) -> Support {
 }
 
 fn program(host: &Host, kind: ProgramType, unsupported: &str) -> Support {
-    answer(host, Action::Load, is_program_supported(kind), unsupported)
+    match answer(host, Action::Load, is_program_supported(kind), unsupported) {
+        // They load, and may not call what reads the kernel's memory, as each of ours does
+        // (bpf_base_func_proto, kernel/bpf/helpers.c).
+        Support::Supported if host.lockdown == Some(Lockdown::Confidentiality) => {
+            Support::Forbidden(preflight::LOCKED_DOWN.to_owned())
+        }
+        support => support,
+    }
 }
 
 fn answer<E: Error + 'static>(

@@ -6,7 +6,7 @@
 use std::fs;
 use std::str::FromStr;
 
-use libc::{EACCES, EINVAL, ENOENT, EPERM};
+use libc::{EACCES, EINVAL, ENOENT, ENOSYS, EPERM};
 
 /// A capability by its number (include/uapi/linux/capability.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Host {
     /// Bytes of memory that may be locked, `None` for no limit; kernels before 5.11 charge maps
     /// to it.
     pub memlock: Option<u64>,
+    /// A seccomp filter is in force, which can hide what the kernel has.
+    pub filtered: bool,
 }
 
 /// What the kernel was asked for.
@@ -78,6 +80,7 @@ impl Host {
             lockdown: lockdown.as_deref().and_then(lockdown_mode),
             perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
             memlock: memlock(),
+            filtered: status.contains("\nSeccomp:\t2\n"),
         }
     }
 
@@ -100,6 +103,7 @@ impl Host {
     pub fn explain(&self, action: Action, errno: i32) -> Result<String, String> {
         match (action, errno) {
             (_, EPERM | EACCES) => Ok(format!("permission denied: {}", self.refusal(action))),
+            (_, ENOSYS) => Ok(self.without_bpf().to_owned()),
             // bpf_base_func_proto (kernel/bpf/helpers.c) hides the helpers that read memory then.
             (Action::Load, EINVAL) if self.lockdown == Some(Lockdown::Confidentiality) => {
                 Ok(LOCKED_DOWN.to_owned())
@@ -113,6 +117,12 @@ impl Host {
             }
             _ => Err(std::io::Error::from_raw_os_error(errno).to_string()),
         }
+    }
+
+    /// Why bpf(2) is not to be had at all.
+    #[must_use]
+    pub fn without_bpf(&self) -> &'static str {
+        if self.filtered { HIDDEN_BPF } else { NO_BPF }
     }
 
     fn refusal(&self, action: Action) -> String {
@@ -156,12 +166,18 @@ impl Host {
     }
 }
 
+/// What stands for everything that reads the kernel's memory there.
+pub(super) const LOCKED_DOWN: &str = "the kernel is locked down in confidentiality mode, which forbids \
+                           reading its memory (boot with lockdown=integrity or none)";
+
+const NO_BPF: &str = "this kernel was built without the bpf system call (CONFIG_BPF_SYSCALL)";
+
+const HIDDEN_BPF: &str = "there is no bpf system call: a seccomp filter hides it (a container's, for \
+                          instance), or this kernel was built without it (CONFIG_BPF_SYSCALL)";
+
 /// perf_mmap (kernel/events/core.c): what is beyond this much is locked memory of the user.
 const PERF_MEMORY: &str = "the buffers are larger than kernel.perf_event_mlock_kb a CPU (use a smaller \
                            --perf-bytes, ulimit -l unlimited, LimitMEMLOCK=infinity, or CAP_IPC_LOCK)";
-
-const LOCKED_DOWN: &str = "the kernel is locked down in confidentiality mode, which forbids \
-                           reading its memory (boot with lockdown=integrity or none)";
 
 impl Host {
     /// Why perf_event_open refused somebody without CAP_SYS_ADMIN.
@@ -254,6 +270,7 @@ mod tests {
             lockdown: Some(Lockdown::None),
             perf_event_paranoid: Some(2),
             memlock: None,
+            filtered: false,
         }
     }
 
@@ -338,6 +355,22 @@ mod tests {
                 .unwrap()
                 .contains("locked down")
         );
+    }
+
+    #[test]
+    fn a_call_that_the_kernel_lacks_is_told_from_one_that_a_filter_hides() {
+        let text = |filtered| {
+            let host = Host {
+                filtered,
+                ..host(ADMIN)
+            };
+            host.explain(Action::CreateMap, ENOSYS).unwrap()
+        };
+        assert_eq!(
+            text(false),
+            "this kernel was built without the bpf system call (CONFIG_BPF_SYSCALL)"
+        );
+        assert!(text(true).contains("seccomp"));
     }
 
     #[test]

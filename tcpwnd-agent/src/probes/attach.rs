@@ -19,6 +19,7 @@ use super::{
 };
 use crate::kernel::Degradation;
 use crate::kernel::btf::{self, KernelBtf, Telling};
+use crate::kernel::features::{self, Support};
 use crate::kernel::offsets;
 use crate::kernel::preflight::{self, Host};
 use crate::kernel::symbols::{Presence, Symbols};
@@ -67,10 +68,14 @@ impl KernelFacts {
     ///
     /// # Errors
     ///
-    /// Without BTF, or where a field is not as the programs need it.
+    /// Without bpf(2) or BTF, or where a field is not as the programs need it.
     pub fn read(settings: &Settings) -> Result<Self, AttachError> {
         preflight::lift_memlock_limit();
         let host = Host::read();
+        // Before what is missing there too, and would be blamed: BTF.
+        if let Support::Unsupported(why) = features::bpf(&host) {
+            return Err(AttachError::NothingToUse(why));
+        }
         let btf = KernelBtf::load(settings.btf.as_deref())?;
         let offsets = offsets::resolve(&btf)?;
         let symbols = Symbols::load(&table::functions());

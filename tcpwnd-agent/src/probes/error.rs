@@ -32,6 +32,9 @@ pub enum AttachError {
         #[source]
         source: Box<EbpfError>,
     },
+    /// The kernel was built without what every program needs.
+    #[error("failed to load the kernel programs: {0}")]
+    NothingToUse(String),
     /// The object in this binary lacks a part: the agent and its programs do not fit together.
     #[error("this build is broken: its kernel programs have no {0}")]
     Incomplete(&'static str),

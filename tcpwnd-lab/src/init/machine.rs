@@ -18,7 +18,7 @@ const OPEN_FILES: libc::rlim_t = 1 << 20;
 /// Where commands are looked up inside the VM.
 pub const SEARCH_PATH: &str = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// One file system: type, place, options, and whether every kernel of the table has it.
+/// One file system: type, place, options, and whether every stock kernel has it.
 struct Mount {
     kind: &'static str,
     target: &'static str,
@@ -73,7 +73,8 @@ const MOUNTS: [Mount; 12] = [
 ///
 /// Names the step that failed. Nothing is undone: the caller reports and powers off.
 pub fn bring_up() -> anyhow::Result<()> {
-    for mount in MOUNTS.iter().filter(|mount| !hides_files(mount)) {
+    let wanted = |mount: &&Mount| !hides_files(mount) && is_known(mount.kind);
+    for mount in MOUNTS.iter().filter(wanted) {
         if let Err(error) = mount_one(mount)
             && mount.required
         {
@@ -92,6 +93,18 @@ pub fn bring_up() -> anyhow::Result<()> {
         run_quietly("modprobe", &["tun"])?;
     }
     Ok(())
+}
+
+/// Whether the kernel has such a file system. Some of the project's own kernels lack some on purpose;
+/// scenarios that want them say so.
+fn is_known(kind: &str) -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems");
+    // The first mount is what this is read from.
+    known.map_or(true, |known| {
+        known
+            .lines()
+            .any(|line| line.ends_with(&format!("\t{kind}")))
+    })
 }
 
 /// Whether the mount would hide files that xtask was told to add (`--add x:/tmp/x`).

@@ -5,7 +5,7 @@ use super::{
     after_sigkill, at_risk, bad_input, bpf_cookie, cause_listener, cause_settings, cause_tcp_ao,
     check_goldens, client_role, client_role_odd, confined, cookies, defer_accept, evicted,
     exit_codes, fast_open_closed, flood, forged, half_closed, hostile_http, jvm, laboratory,
-    lockdown, many, map_lookups, mptcp, odd, older_cookie, open_now, ordinary, own_btf,
+    lockdown, many, map_lookups, mptcp, nowhere, odd, older_cookie, open_now, ordinary, own_btf,
     rcvbuf_raised, reconnect, restart_gate, restarted_agent, ring_too_small, rmem_lowered,
     same_tuple, same_tuple_device, scale_lost, scan, segments, service_manager, signed_md5, smoke,
     started_late, steady_state, synproxy, timestamps_stripped, transmit_path, two_agents,
@@ -325,10 +325,16 @@ pub const ALL: &[Scenario] = &[
         "10,000 sound handshakes, no finding",
         many::ten_thousand_clean,
     ),
+    scenario(
+        "without_bpf",
+        "a kernel without bpf(2): that is said, not forbidden nor broken; exit code 2",
+        nowhere::without_bpf,
+    )
+    .elsewhere(),
     // The last one: the machine stays locked down.
     scenario(
         "lockdown",
-        "a kernel in lockdown: one clear line, exit code 2",
+        "a kernel in lockdown: forbidden, not absent nor broken; one line, exit code 2",
         lockdown::play,
     ),
 ];

@@ -5,6 +5,8 @@
 //!
 //! `cargo xtask vm exec --kernel K -- tcpwnd-lab check-golden CASE` prints a golden anew.
 //!
+//! Hosts on which nothing can be had at all are `nowhere`'s.
+//!
 //! Constraint: what differs from machine to machine is set to one value before, in this process'
 //! own namespaces, and netfilter's SYN proxy, which is probed where it is, is loaded; only the
 //! kernel's release and its landlock, the broker's number and the map that is refused are replaced
@@ -25,7 +27,7 @@ use crate::socket::ListenOptions;
 use crate::stand_in::KafkaStandIn;
 
 /// What stands for the kernel's release in a golden, and for what `check` says of landlock.
-const RELEASE: &str = "RELEASE";
+pub const RELEASE: &str = "RELEASE";
 const LANDLOCK: &str = "LANDLOCK";
 
 /// Before the name of a map that cannot be had.
@@ -76,6 +78,10 @@ pub enum Case {
     Paranoid,
     /// The way out of it that `check` names: fentry.
     ParanoidFentry,
+    /// A kernel in lockdown; this one has to be.
+    LockedDown,
+    /// A kernel built without bpf(2); this one has to be.
+    WithoutBpf,
 }
 
 /// What is so in a case.
@@ -101,6 +107,7 @@ impl Case {
             Self::WithoutBtf => (Caps::All, Mechanism::Auto, None, None),
             Self::Paranoid => (Caps::Service, Mechanism::Kprobe, None, paranoid),
             Self::ParanoidFentry => (Caps::Service, Mechanism::Fentry, None, paranoid),
+            Self::LockedDown | Self::WithoutBpf => (Caps::All, Mechanism::Auto, None, None),
         };
         Setting {
             launch: Launch {
@@ -115,10 +122,10 @@ impl Case {
 }
 
 /// A case, its exit code, and its goldens: the text and the JSON.
-struct Golden {
+pub struct Golden {
     case: Case,
     code: i32,
-    text: &'static str,
+    pub text: &'static str,
     json: &'static str,
 }
 
@@ -143,25 +150,40 @@ const GOLDENS: [Golden; 7] = [
     golden!(ParanoidFentry, 0, "perf_event_paranoid_3_fentry"),
 ];
 
-pub fn play(bench: &Bench) -> Result<String> {
-    // In the kernels of the matrix the same ones scale windows by it.
-    let heeds = bench.rcvlowat_sets_clamp()?;
-    for golden in &GOLDENS {
-        let of_kernel = if heeds && golden.case != Case::WithoutBtf {
-            golden.json.replace(NOT_HEEDED, HEEDED)
+/// Where nothing can be had.
+pub const LOCKED_DOWN: Golden = golden!(LockedDown, 2, "locked_down");
+pub const WITHOUT_BPF: Golden = golden!(WithoutBpf, 2, "without_bpf");
+
+impl Golden {
+    /// `check` says this here, and ends so.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn holds(&self, bench: &Bench) -> Result<()> {
+        // In the kernels of the matrix the same ones scale windows by it. Without BTF it is not known.
+        let shows_btf = !matches!(self.case, Case::WithoutBtf | Case::WithoutBpf);
+        let of_kernel = if shows_btf && bench.rcvlowat_sets_clamp()? {
+            self.json.replace(NOT_HEEDED, HEEDED)
         } else {
-            golden.json.to_owned()
+            self.json.to_owned()
         };
-        for (json, expected) in [(false, golden.text), (true, &of_kernel)] {
-            let (said, code) = check(golden.case, json)?;
+        for (json, expected) in [(false, self.text), (true, &of_kernel)] {
+            let (said, code) = check(self.case, json)?;
             ensure!(
-                code == Some(golden.code) && said == expected,
+                code == Some(self.code) && said == expected,
                 "{:?} ended with {code:?} instead of {}; {}",
-                golden.case,
-                golden.code,
+                self.case,
+                self.code,
                 difference(expected, &said)
             );
         }
+        Ok(())
+    }
+}
+
+pub fn play(bench: &Bench) -> Result<String> {
+    for golden in &GOLDENS {
+        golden.holds(bench)?;
     }
     Ok(format!(
         "{} cases, text and JSON, word for word",
@@ -178,6 +200,7 @@ pub fn check(case: Case, json: bool) -> Result<(String, Option<i32>)> {
     let _proxy = SynProxy::load();
     let settings: Result<Vec<_>> = SETTINGS
         .iter()
+        .filter(|(name, _)| !is_of_what_is_missing(name))
         .map(|(name, value)| Changed::new(name, value))
         .collect();
     let _settings = settings?;
@@ -198,6 +221,11 @@ pub fn check(case: Case, json: bool) -> Result<(String, Option<i32>)> {
         check_with(&setting.launch, json)?
     };
     Ok((without_pid(&said, broker.as_ref(), json), code))
+}
+
+/// Whether a setting is one of perf or BPF, in a kernel that was built without.
+fn is_of_what_is_missing(name: &str) -> bool {
+    name.starts_with("kernel/") && !Path::new("/proc/sys").join(name).exists()
 }
 
 fn check_with(launch: &Launch, json: bool) -> Result<(String, Option<i32>)> {
@@ -245,7 +273,11 @@ fn lines_of(json: &str) -> Result<String> {
     Ok(serde_json::to_string_pretty(&value)? + "\n")
 }
 
-fn release() -> Result<String> {
+/// The kernel's release.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn release() -> Result<String> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .context("failed to read the kernel's release")?;
     Ok(release.trim_end().to_owned())

@@ -1,5 +1,7 @@
-//! A kernel in lockdown forbids reading its memory, and the agent says so. There is no way back
-//! from lockdown but a boot, hence the last scenario, and only in the laboratory's own VM.
+//! A kernel in lockdown forbids reading its memory, and the agent says so: forbidden, not absent.
+//! There is no way back from lockdown but a boot, hence the last scenario, and only in the
+//! laboratory's own VM; where that was booted with `lockdown=confidentiality` it is the first thing
+//! that the agent meets.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::bad_input::refused;
 use super::bench::{Bench, Unsupported};
+use super::nowhere;
 use crate::hooks;
 
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
@@ -23,12 +26,23 @@ pub fn play(bench: &Bench) -> Result<String> {
     }
     // tracefs is shut by then.
     let before = hooks::objects()?;
-    fs::write(LOCKDOWN, "confidentiality").context("failed to lock the kernel down")?;
+    let booted = is_locked_down()?;
+    if !booted {
+        fs::write(LOCKDOWN, "confidentiality").context("failed to lock the kernel down")?;
+    }
+    ensure!(is_locked_down()?, "the kernel is not locked down");
     let mechanism = bench.launch.mechanism.name();
     let trace = ["trace", "--for", "1ms", "--mechanism", mechanism];
     refused(bench.launch.command(&trace), "lockdown")?;
+    let said = nowhere::LOCKED_DOWN.holds(bench)?;
     let now = hooks::objects()?;
     let left: Vec<_> = now.difference(&before).collect();
     ensure!(left.is_empty(), "left in the kernel: {left:?}");
-    Ok("refused with one line and exit code 2".to_owned())
+    let since = if booted { "from its boot" } else { "just now" };
+    Ok(format!("locked down {since}; {said}"))
+}
+
+fn is_locked_down() -> Result<bool> {
+    let modes = fs::read_to_string(LOCKDOWN).context("failed to read the lockdown mode")?;
+    Ok(modes.contains("[confidentiality]"))
 }

@@ -34,6 +34,7 @@ mod lockdown;
 mod many;
 mod map_lookups;
 mod mptcp;
+mod nowhere;
 mod odd;
 mod older_cookie;
 mod open_now;

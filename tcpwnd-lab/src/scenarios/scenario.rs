@@ -13,6 +13,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// Whether it provokes causes, for the table of them.
     pub causes: bool,
+    /// Whether it is about kernels of its own, and is played only when it is named.
+    pub elsewhere: bool,
     /// Plays it, and returns what was seen, in one line.
     pub play: fn(&Bench) -> Result<String>,
 }
@@ -26,11 +28,20 @@ pub const fn scenario(
         name,
         about,
         causes: false,
+        elsewhere: false,
         play,
     }
 }
 
 impl Scenario {
+    /// The same as one about kernels of its own.
+    pub const fn elsewhere(self) -> Self {
+        Self {
+            elsewhere: true,
+            ..self
+        }
+    }
+
     /// The same as one that provokes causes.
     pub const fn of_causes(self) -> Self {
         Self {

@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
-use super::affected;
 use super::apt::{Archive, Candidate, newest};
+use super::{affected, source};
 use crate::command;
 use crate::kernels::{Kernel, Source};
 use crate::paths;
@@ -31,6 +31,10 @@ pub fn ensure(kernel: &Kernel, refresh: bool) -> anyhow::Result<()> {
             Some(_) => Ok(()),
             None => affected::copy(kernel),
         },
+        Source::Built(recipe) => match cached {
+            Some(_) => Ok(()),
+            None => source::build(kernel, recipe),
+        },
         Source::Debian { suites, release } => {
             let archive = Archive::open(kernel.name, suites)?;
             let found = find(&archive, release)?
@@ -50,7 +54,8 @@ pub fn ensure(kernel: &Kernel, refresh: bool) -> anyhow::Result<()> {
 ///
 /// When there is no place for a cache.
 pub fn by_hand(kernel: &Kernel) -> anyhow::Result<String> {
-    Ok(match kernel.source {
+    Ok(match &kernel.source {
+        Source::Built(_) => format!("by hand: cargo xtask setup --kernel {}", kernel.name),
         Source::Affected => "by hand: cargo xtask kernel affected".to_owned(),
         Source::Debian { release, .. } => format!(
             "by hand: unpack a package linux-image-{release}*{FLAVOUR}, and put vmlinuz, \

@@ -18,6 +18,7 @@ mod python;
 pub mod qemu;
 mod rust_src;
 pub mod scripts;
+pub mod source;
 
 use std::fs::File;
 

@@ -90,6 +90,7 @@ pub fn run_on(
             binaries,
             added: &added,
             timeout: TIMEOUT,
+            parameters: "",
         };
         let argv = ["tcpwnd-lab", "unit-tests", PLACE, FILTER];
         Row::of(kernel, "", ask(&boot, &argv, expected, kernel.name))

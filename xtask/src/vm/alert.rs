@@ -128,6 +128,7 @@ fn play(
         binaries,
         added: &added,
         timeout: TIMEOUT,
+        parameters: "",
     };
     boot.run(&Job::new(&["tcpwnd-lab", "alert"]), stdout, io::stderr())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::causes_table::CausesTable;
-use super::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, Transport, run_all};
+use super::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, State, Transport, run_all};
 use crate::build;
 use crate::docs;
 use crate::kernels::{Kernel, TABLE};
@@ -48,6 +48,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             transport: Transport::Ring,
             caps: Caps::All,
             choice: Choice::Causes,
+            state: State::Usual,
         }));
     }
     let timeout = Duration::from_secs(DEFAULT_TIMEOUT);

@@ -29,6 +29,9 @@ pub struct Options {
     /// A file or folder to put into the VM; without PATH under the name given (repeatable)
     #[arg(long = "add", value_name = "FILE[:PATH]")]
     added: Vec<String>,
+    /// Parameters for the kernel, as in `lockdown=confidentiality`
+    #[arg(long, default_value = "")]
+    parameters: String,
     /// Seconds after which the VM is killed
     #[arg(long, value_name = "S", default_value_t = 300)]
     timeout: u64,
@@ -63,6 +66,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         binaries: &binaries,
         added: &added,
         timeout,
+        parameters: &options.parameters,
     };
     let outcome = boot.run(&job, io::stdout(), io::stderr())?;
     Ok(judge(&outcome))
@@ -81,6 +85,7 @@ pub fn shell(options: &ShellOptions) -> anyhow::Result<ExitCode> {
         binaries: &binaries,
         added: &added,
         timeout: Duration::MAX,
+        parameters: "",
     };
     eprintln!("xtask: {}; Ctrl-D ends it", options.kernel.name);
     let outcome = boot.run_on_terminal(Job::new(&["bash", "--norc", "-i"]))?;
@@ -97,6 +102,8 @@ pub struct Boot<'a> {
     pub added: &'a [Added],
     /// When it is killed.
     pub timeout: Duration,
+    /// Parameters for its kernel.
+    pub parameters: &'a str,
 }
 
 impl Boot<'_> {
@@ -164,6 +171,7 @@ impl Boot<'_> {
             initramfs: &initramfs,
             folder: folder.path(),
             timeout: self.timeout,
+            parameters: self.parameters,
         })
     }
 }

@@ -110,6 +110,7 @@ fn play(
         initramfs: &initramfs,
         folder: folder.path(),
         timeout: TIMEOUT,
+        parameters: "",
     };
     vm.run(stdout, io::stderr())
 }

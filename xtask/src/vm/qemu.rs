@@ -62,6 +62,8 @@ pub struct Vm<'a> {
     pub folder: &'a Path,
     /// When it is killed.
     pub timeout: Duration,
+    /// Parameters that its kernel gets beside ours.
+    pub parameters: &'a str,
 }
 
 /// How a run ended.
@@ -144,7 +146,11 @@ impl Vm<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             // Level 5 shows warnings and worse. A panic or an oops ends the VM (-no-reboot).
-            .args(["-append", "console=ttyS0 loglevel=5 panic=-1 oops=panic"]);
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 loglevel=5 panic=-1 oops=panic {}",
+                self.parameters
+            ));
         let interrupts = if terminal { "off" } else { "on" };
         let ports = [
             format!("file,id=console,path={}", self.console().display()),

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::provoked::Provoked;
-use crate::kernels::{Kernel, TABLE};
+use crate::kernels::{self, Kernel};
 use crate::setup::Missing;
 
 /// What stands for the whole VM where nothing that ran in it can be blamed.
@@ -214,8 +214,7 @@ impl Results {
             .iter()
             .map(|row| (row.kernel.as_str(), row.variant.as_str()))
             .collect();
-        let place = |kernel: &str| TABLE.iter().position(|row| row.name == kernel);
-        columns.sort_by_key(|(kernel, variant)| (place(kernel), *variant));
+        columns.sort_by_key(|(kernel, variant)| (kernels::place(kernel), *variant));
         columns.dedup();
         columns
     }
@@ -239,8 +238,7 @@ impl Results {
             .iter()
             .map(|row| (row.kernel.as_str(), row.version.as_str()))
             .collect();
-        let place = |kernel: &str| TABLE.iter().position(|row| row.name == kernel);
-        versions.sort_by_key(|(kernel, _)| place(kernel));
+        versions.sort_by_key(|(kernel, _)| kernels::place(kernel));
         versions.dedup();
         versions
     }

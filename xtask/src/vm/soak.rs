@@ -99,6 +99,7 @@ fn play(
         added: &[],
         // Beside the storms: the boot, and the last storm, which may begin in the last second.
         timeout: Duration::from_secs(60 * (minutes + 15)),
+        parameters: "",
     };
     let minutes = minutes.to_string();
     let job = Job::new(&["tcpwnd-lab", "soak", "--minutes", &minutes]);

@@ -120,6 +120,29 @@ pub struct Run {
     pub caps: Caps,
     /// The scenarios.
     pub choice: Choice,
+    /// What it is booted into.
+    pub state: State,
+}
+
+/// What a kernel is booted into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// As it comes.
+    Usual,
+    /// Locked down, as far as that goes.
+    LockedDown,
+    /// Nothing that could be told apart by mechanism or capabilities: nothing can be had.
+    Without,
+}
+
+impl State {
+    /// For the kernel.
+    const fn parameters(self) -> &'static str {
+        match self {
+            Self::Usual | Self::Without => "",
+            Self::LockedDown => "lockdown=confidentiality",
+        }
+    }
 }
 
 /// Which scenarios run.
@@ -174,6 +197,7 @@ impl Run {
                     transport,
                     caps,
                     choice: choice.clone(),
+                    state: State::Usual,
                 }));
             }
         }
@@ -182,6 +206,11 @@ impl Run {
 
     /// How the run is told from others on the same kernel.
     pub fn variant(&self) -> String {
+        match self.state {
+            State::LockedDown => return "locked down".to_owned(),
+            State::Without => return String::new(),
+            State::Usual => {}
+        }
         let mut words = vec![self.mechanism.name()];
         if self.transport == Transport::Perf {
             words.push(self.transport.name());
@@ -222,6 +251,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
                     transport,
                     caps,
                     choice: choice.clone(),
+                    state: State::Usual,
                 }));
             }
         }
@@ -252,6 +282,8 @@ pub fn run_all(
     binaries: &Binaries,
     timeout: Duration,
 ) -> Results {
+    let wanted = |missing: &&Missing| runs.iter().any(|run| run.kernel == missing.kernel);
+    let not_tested = missing.iter().filter(wanted).map(NotTested::from).collect();
     let is_missing = |run: &Run| missing.iter().any(|missing| missing.kernel == run.kernel);
     let runs: Vec<Run> = runs.into_iter().filter(|run| !is_missing(run)).collect();
     let wants_jvm = |run: &Run| run.choice.may_have(jvm::SCENARIO);
@@ -261,10 +293,7 @@ pub fn run_all(
         let added = if wants_jvm(&run) { jvm.as_slice() } else { &[] };
         run_one(&run, binaries, added, timeout)
     });
-    Results {
-        rows,
-        not_tested: missing.iter().map(NotTested::from).collect(),
-    }
+    Results { rows, not_tested }
 }
 
 /// The Java runtime; without it the scenario that wants it is unsupported, which it says.
@@ -292,6 +321,7 @@ fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -
         binaries,
         added,
         timeout,
+        parameters: run.state.parameters(),
     };
     let label = format!("{} {}", run.kernel.name, run.variant());
     let answers = ask(&boot, &argv, run.choice.named(), &label);

@@ -132,6 +132,7 @@ impl Figures {
                 binaries,
                 added: &added,
                 timeout: TIMEOUT,
+                parameters: "",
             };
             let kept = Kept::default();
             let ended = ask(&boot, kept.clone());
