@@ -119,6 +119,8 @@ fn cargo(workspace: &Path, object: &Object) -> Result<Command, Box<dyn Error>> {
         format!("--cfg=bpf_target_arch=\"{architecture}\""),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // Else the linker turns each filling and copying of a record into a call of a loop over bytes.
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         // The object names its sources, and says the same wherever it was built.
         format!("--remap-path-prefix={}=/tcpwnd", workspace.display()),
     ];

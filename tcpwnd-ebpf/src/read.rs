@@ -11,6 +11,7 @@ use aya_ebpf::helpers::{bpf_probe_read as probe_read, generated::bpf_probe_read 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel as probe_read, generated::bpf_probe_read_kernel as copy,
 };
+use core::ptr::read_volatile;
 use tcpwnd_common::Field;
 
 /// Kernel memory could not be read.
@@ -59,6 +60,18 @@ impl Object {
     #[inline(always)]
     pub fn get<T>(self, field: Field) -> Result<T> {
         self.at(self.env.offset(field))
+    }
+
+    /// A byte of an argument of a tracing program (fentry, fexit), which the verifier lets be read like
+    /// memory of the program's own: one instruction in place of a helper's hundred.
+    ///
+    /// # Safety
+    ///
+    /// The object is the argument as it came; the verifier refuses anything else.
+    #[inline(always)]
+    pub unsafe fn byte_of_argument(self, field: Field) -> u8 {
+        // SAFETY: as above; should the memory be gone, the kernel reads 0 (BPF_PROBE_MEM).
+        unsafe { read_volatile(self.address.wrapping_add(self.env.offset(field))) }
     }
 
     /// A field of up to 25 bits at any bit position, or of 32 aligned bits; 0 when this kernel
