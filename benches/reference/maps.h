@@ -11,7 +11,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 32768);
 	__type(key, struct flow_key);
 	__type(value, struct handshake);
 } handshakes SEC(".maps");

@@ -81,8 +81,9 @@ impl Mechanism {
 }
 
 /// Entries of the table of handshakes under way when nothing else is asked for: an LRU map's
-/// entry of about 450 bytes each, hence 30 MB.
-pub const DEFAULT_HANDSHAKES: u32 = 65_536;
+/// entry of about 450 bytes each, hence 15 MB. More than come back at once in the storm that the
+/// project began with, 18,000.
+pub const DEFAULT_HANDSHAKES: u32 = 32_768;
 
 /// What [`attach`] needs to know.
 #[derive(Clone, Debug)]
