@@ -4,11 +4,13 @@
 //
 //   loader OBJECT READY-FILE [PROGRAM...]
 //
-// Makes READY-FILE when everything is attached. Ended by SIGTERM it prints how many records came.
+// Makes READY-FILE when everything is attached. Ended by SIGTERM it prints how many records came. Where
+// the variable RECORDS names a file, each goes into it, behind its length (4 bytes, of this machine's order).
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,13 +24,17 @@ static void on_signal(int number)
 	stop = 1;
 }
 
+static FILE *records;
+
 static int on_record(void *context, void *data, size_t size)
 {
 	unsigned long long *count = context;
+	unsigned int length = size;
 
-	(void)data;
-	(void)size;
 	++*count;
+	if (records && (fwrite(&length, sizeof(length), 1, records) != 1 ||
+			fwrite(data, size, 1, records) != 1))
+		return -EIO;
 	return 0;
 }
 
@@ -62,6 +68,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	sigaction(SIGTERM, &action, NULL);
+	if (getenv("RECORDS") && !(records = fopen(getenv("RECORDS"), "w")))
+		return fail("open the file for records");
 	object = bpf_object__open_file(argv[1], NULL);
 	if (!object)
 		return fail("open the object");
@@ -87,6 +95,8 @@ int main(int argc, char **argv)
 	}
 	if (ring)
 		ring_buffer__consume(ring);
+	if (records && fclose(records))
+		return fail("write the records");
 	printf("%llu\n", count);
 	return 0;
 }

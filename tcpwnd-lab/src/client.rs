@@ -70,9 +70,26 @@ impl Client {
     /// When the connection breaks, or the answer is not about this request.
     pub fn request(&mut self, size: u32) -> Result<Duration> {
         let start = Instant::now();
-        self.stream
-            .write_all(&broker::encode(size, 4))
-            .context("failed to send a request")?;
+        self.send(size)?;
+        self.receive(size)?;
+        Ok(start.elapsed())
+    }
+
+    /// Sends a request of `size` bytes.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn send(&mut self, size: u32) -> Result<()> {
+        let request = broker::encode(size, 4);
+        let sent = self.stream.write_all(&request);
+        sent.context("failed to send a request")
+    }
+
+    /// Waits for the answer to a request of `size` bytes.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the answer is about another request.
+    pub fn receive(&mut self, size: u32) -> Result<()> {
         let mut answer = [0; 4];
         self.stream
             .read_exact(&mut answer)
@@ -82,7 +99,7 @@ impl Client {
             counted == size,
             "sent {size} bytes, but the server counted {counted}"
         );
-        Ok(start.elapsed())
+        Ok(())
     }
 
     /// What this client's socket believes.

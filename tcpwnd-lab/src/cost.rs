@@ -8,6 +8,8 @@ mod batches;
 mod handshakes;
 mod memory;
 mod programs;
+mod records;
+mod storm;
 mod transfers;
 mod watcher;
 
@@ -34,6 +36,10 @@ pub enum Part {
     Transfers,
     /// Instructions for each segment to a half-closed connection.
     HalfClosed,
+    /// Records for measuring what becomes of them.
+    Records,
+    /// 18,000 clients that come back all at once; nothing to count instructions of.
+    Storm,
     /// Memory of the agent and of its maps.
     Memory,
 }
@@ -68,6 +74,8 @@ pub fn run(parts: &[Part], only: &[String]) -> Result<()> {
                 transfers::half_closed(&chosen(Watcher::CAPTURES))?;
                 transfers::half_closed(&chosen(&Watcher::HOOKS[..2]))?;
             }
+            Part::Records => records::record()?,
+            Part::Storm => storm::measure()?,
             Part::Memory => memory::measure()?,
         }
     }

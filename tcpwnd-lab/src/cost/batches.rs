@@ -38,13 +38,13 @@ pub fn measure(items: f64, mut work: impl FnMut() -> Result<()>) -> Result<Taken
     Ok(Taken { thread, all })
 }
 
-/// Does the work once more while the kernel counts programs, and tells what it counted.
+/// Does the work of this name once more while the kernel counts programs, and tells what it counted.
 ///
 /// # Errors
 /// What `work` returns, and when bpftool fails.
 pub fn count_programs(
     watcher: &str,
-    path: &str,
+    name: &str,
     items: u64,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
@@ -53,7 +53,7 @@ pub fn count_programs(
     work()?;
     for program in since(&before, programs()?) {
         tell(&json!({
-            "figure": "program", "watcher": watcher, "path": path, "program": program.name,
+            "figure": "program", "watcher": watcher, "work": name, "program": program.name,
             "items": items, "runs": program.runs, "instructions": program.nanoseconds,
             "skipped": program.skipped,
         }));

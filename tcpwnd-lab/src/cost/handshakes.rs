@@ -21,10 +21,10 @@ use crate::tun::Tun;
 const PORT: u16 = 9092;
 
 /// Handshakes before the first that counts: caches fill, lists of free entries are set up.
-const WARM_UP: u16 = 200;
+const WARM_UP: u16 = 100;
 
 /// Handshakes of a batch.
-const BATCH: u16 = 400;
+const BATCH: u16 = 200;
 
 /// How a connection comes about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn measure(paths: &[Path], watchers: &[Watcher]) -> Result<()> {
 }
 
 /// A server, and its clients.
-struct Workload {
+pub struct Workload {
     path: Path,
     tun: Tun,
     listener: TcpListener,
@@ -71,7 +71,7 @@ impl Workload {
     ///
     /// # Errors
     /// When one of them cannot be had.
-    fn new(path: Path) -> Result<Self> {
+    pub fn new(path: Path) -> Result<Self> {
         let server = Namespace::new()?;
         if path == Path::Cookie {
             server.set("net/ipv4/tcp_syncookies", "2")?;
@@ -106,14 +106,18 @@ impl Workload {
         let taken = batches::measure(BATCH.into(), || self.batch(BATCH))?;
         let (watcher, path) = (watcher.name(), self.path.name());
         tell(&json!({
-            "figure": "handshake", "watcher": watcher, "path": path,
+            "figure": "work", "watcher": watcher, "work": path,
             "thread": taken.thread, "all": taken.all,
         }));
         count_programs(watcher, path, BATCH.into(), || self.batch(BATCH))?;
         watching.end(usize::from(WARM_UP) + (BATCHES + 1) * usize::from(BATCH))
     }
 
-    fn batch(&self, count: u16) -> Result<()> {
+    /// Makes this many.
+    ///
+    /// # Errors
+    /// When one fails.
+    pub fn batch(&self, count: u16) -> Result<()> {
         (1..=count).try_for_each(|number| self.handshake(number))
     }
 

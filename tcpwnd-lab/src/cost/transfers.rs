@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::batches::{count_programs, measure};
+use super::batches::{BATCHES, count_programs, measure};
 use super::tell;
 use super::watcher::{Watcher, start_trace};
 use crate::hooks::Hooks;
@@ -31,6 +31,11 @@ const MEGABYTES: f64 = (PIECES * PIECE) as f64 / 1e6;
 /// Segments of a batch to a half-closed connection, and the bytes in each.
 const SEGMENTS: usize = 1_000;
 const SIZE: usize = 100;
+
+/// What the work is called in figures.
+const ONE: &str = "transfer";
+const MANY: &str = "transfer of 999";
+const HALF_CLOSED: &str = "half-closed";
 
 /// Connections, both ends of them.
 struct Ends {
@@ -84,20 +89,34 @@ fn open(listener: &TcpListener) -> Result<(TcpStream, TcpStream)> {
     Ok((client, server))
 }
 
-/// Data with nothing to watch.
+/// Data with nothing to watch, over another connection each time: how much those differ is what a
+/// difference between watchers has to exceed.
 ///
 /// # Errors
-/// When it does not arrive, or the watcher did not see the connection.
+/// When it does not arrive, or the watcher did not see the connections.
 pub fn nothing_to_watch(watchers: &[Watcher]) -> Result<()> {
     for watcher in watchers {
         let watching = watcher.start()?;
-        let mut ends = Ends::open(1)?;
-        // Windows and buffers have grown to their size by then.
-        ends.send()?;
-        transfer(&mut ends, watcher.name(), 1)?;
-        watching.end(1)?;
+        let (mut thread, mut all) = (Vec::new(), Vec::new());
+        for _ in 0..BATCHES {
+            let mut ends = Ends::open(1)?;
+            // Windows and buffers have grown to their size by then.
+            ends.send()?;
+            let taken = measure(MEGABYTES, || ends.send())?;
+            thread.push(median(taken.thread));
+            all.push(median(taken.all));
+        }
+        tell(&json!({
+            "figure": "work", "watcher": watcher.name(), "work": ONE, "thread": thread, "all": all,
+        }));
+        watching.end(BATCHES)?;
     }
     Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Data over 999 connections while another one is under watch, and while none is.
@@ -107,17 +126,16 @@ pub fn nothing_to_watch(watchers: &[Watcher]) -> Result<()> {
 pub fn one_watched() -> Result<()> {
     let mut ends = Ends::open(PIECES)?;
     ends.send()?;
-    transfer(&mut ends, "nobody", PIECES)?;
+    transfer(&mut ends, "nobody")?;
     let agent = start_trace()?;
-    transfer(&mut ends, "trace, none watched", PIECES)?;
+    transfer(&mut ends, "trace")?;
     let stage = Stage::with_cookies()?;
     let damaged = stage.damaged(1..=1)?;
     wait::until_true(PATIENCE, "the window probe", || {
         Ok(Hooks::look()?.attached_to().contains("__tcp_select_window"))
     })?;
-    transfer(&mut ends, "trace, one watched", PIECES)?;
-    let path = "one watched";
-    count_programs("trace, one watched", path, MEGABYTES as u64, || ends.send())?;
+    transfer(&mut ends, "trace, one watched")?;
+    count_programs("trace, one watched", MANY, MEGABYTES as u64, || ends.send())?;
     ensure!(
         Hooks::look()?.attached_to().contains("__tcp_select_window"),
         "the window probe went before the transfer was over"
@@ -126,10 +144,11 @@ pub fn one_watched() -> Result<()> {
     agent.finish_with(0).map(drop)
 }
 
-fn transfer(ends: &mut Ends, watcher: &str, connections: usize) -> Result<()> {
+/// For each MB.
+fn transfer(ends: &mut Ends, watcher: &str) -> Result<()> {
     let taken = measure(MEGABYTES, || ends.send())?;
     tell(&json!({
-        "figure": "transfer", "watcher": watcher, "connections": connections,
+        "figure": "work", "watcher": watcher, "work": MANY,
         "thread": taken.thread, "all": taken.all,
     }));
     Ok(())
@@ -161,9 +180,10 @@ pub fn half_closed(watchers: &[Watcher]) -> Result<()> {
         let name = watcher.name();
         let taken = measure(SEGMENTS as f64, &mut talk)?;
         tell(&json!({
-            "figure": "half_closed", "watcher": name, "thread": taken.thread, "all": taken.all,
+            "figure": "work", "watcher": name, "work": HALF_CLOSED,
+            "thread": taken.thread, "all": taken.all,
         }));
-        count_programs(name, "half-closed", SEGMENTS as u64, talk)?;
+        count_programs(name, HALF_CLOSED, SEGMENTS as u64, talk)?;
         watching.end(1)?;
     }
     Ok(())

@@ -77,4 +77,4 @@ pub use open_now::free_address;
 pub use provoked::Rows;
 pub use run::{Format, run};
 pub use scenario::Scenario;
-pub use stage::{RMEM, Stage, rmem, unlocked};
+pub use stage::{COOKIES, RMEM, Stage, rmem, unlocked};

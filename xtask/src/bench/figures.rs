@@ -10,26 +10,27 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "figure", rename_all = "snake_case")]
 pub enum Figure {
-    /// What a handshake takes, in instructions, each value of one batch.
-    Handshake {
+    /// What each item of some work takes, in instructions, each value of one batch.
+    Work {
         /// Who watched.
         watcher: String,
-        /// `normal` or `cookie`.
-        path: String,
+        /// Which work: a handshake, `normal` or by `cookie`; a MB, by one connection (`transfer`) or many
+        /// (`transfer of 999`); a segment of a `half-closed` connection.
+        work: String,
         /// On the path of the packets.
         thread: Vec<f64>,
         /// In the whole machine.
         all: Vec<f64>,
     },
-    /// What a program took during some handshakes.
+    /// What a program took during some work.
     Program {
         /// Whose it is.
         watcher: String,
-        /// `normal` or `cookie`.
-        path: String,
+        /// Which work.
+        work: String,
         /// Its name.
         program: String,
-        /// How many handshakes were made, or segments sent.
+        /// How many items.
         items: u64,
         /// How often it ran.
         runs: u64,
@@ -56,6 +57,55 @@ pub enum Figure {
         /// What of that are mappings of maps.
         of_maps: u64,
     },
+    /// A storm at defaults.
+    Storm {
+        /// That came back all at once.
+        clients: u64,
+        /// Connections that were accepted, each of which is in the books.
+        accepted: u64,
+        /// How long it took.
+        seconds: f64,
+        /// Found damaged; none was.
+        damaged: u64,
+        /// Without verdict.
+        unverified: u64,
+        /// Lost.
+        lost: u64,
+    },
+    /// Records for tcpwnd-core/benches.
+    Records {
+        /// Their bytes.
+        hexadecimal: String,
+    },
+    /// Records a second on one core, each stage with those before it.
+    Throughput {
+        /// Decoded.
+        decode: f64,
+        /// And judged.
+        with_verdict: f64,
+        /// And described, counted, and looked up in the table of open ones.
+        whole: f64,
+        /// The same of damaged connections and their ends, which go into that table and out of it.
+        damaged: f64,
+    },
+    /// From when a record is due until its verdict.
+    Waiting {
+        /// Records a second.
+        rate: u64,
+        /// Half of them wait less, in nanoseconds.
+        p50_ns: u64,
+        /// All but one of a hundred do.
+        p99_ns: u64,
+        /// All do.
+        most_ns: u64,
+    },
+    /// The table of open damaged connections.
+    Flows {
+        /// That are open.
+        flows: u64,
+        /// What it takes.
+        bytes: u64,
+    },
     /// The agent as it is shipped.
     Size {
         /// Of the file.
@@ -63,19 +113,33 @@ pub enum Figure {
     },
 }
 
+/// Nobody watches.
+pub const NOBODY: &str = "nobody";
+
 /// Everything that was measured.
 #[derive(Debug)]
 pub struct Figures(Vec<Figure>);
 
 impl Figures {
     /// These.
+    #[cfg(test)]
     pub fn new(all: Vec<Figure>) -> Self {
         Self(all)
     }
 
-    /// Adds more.
-    pub fn extend(&mut self, more: Vec<Figure>) {
-        self.0.extend(more);
+    /// Those of these lines.
+    ///
+    /// # Errors
+    ///
+    /// When a line is none.
+    pub fn read(lines: &str) -> anyhow::Result<Self> {
+        let figure =
+            |line| serde_json::from_str(line).with_context(|| format!("this is no figure: {line}"));
+        lines
+            .lines()
+            .map(figure)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// All of them, in the order in which they were measured.
@@ -83,17 +147,17 @@ impl Figures {
         self.0.iter()
     }
 
-    /// What handshakes took: watcher, path, on the path of the packets, in the whole machine.
-    pub fn handshakes(&self) -> impl Iterator<Item = (&str, &str, &[f64], &[f64])> {
+    /// What work took: watcher, work, on the path of the packets, in the whole machine.
+    pub fn work(&self) -> impl Iterator<Item = (&str, &str, &[f64], &[f64])> {
         self.all().filter_map(|figure| match figure {
-            Figure::Handshake {
+            Figure::Work {
                 watcher,
-                path,
+                work,
                 thread,
                 all,
             } => Some((
                 watcher.as_str(),
-                path.as_str(),
+                work.as_str(),
                 thread.as_slice(),
                 all.as_slice(),
             )),
@@ -101,11 +165,34 @@ impl Figures {
         })
     }
 
-    /// The same of one watcher and path.
-    pub fn handshake(&self, watcher: &str, path: &str) -> Option<(&[f64], &[f64])> {
-        self.handshakes()
-            .find(|found| (found.0, found.1) == (watcher, path))
+    /// The same of one watcher and work.
+    pub fn work_of(&self, watcher: &str, work: &str) -> Option<(&[f64], &[f64])> {
+        self.work()
+            .find(|found| (found.0, found.1) == (watcher, work))
             .map(|(_, _, thread, all)| (thread, all))
+    }
+
+    /// What an item takes more than when nobody watches, on the path of its packets.
+    pub fn added(&self, watcher: &str, work: &str) -> Option<f64> {
+        let (thread, _) = self.work_of(watcher, work)?;
+        let (without, _) = self.work_of(NOBODY, work)?;
+        Some(median(thread) - median(without))
+    }
+
+    /// What one run of a program adds, whatever calls it included; the program is the only one of the
+    /// watcher's that this work runs.
+    pub fn added_a_run(&self, watcher: &str, work: &str) -> Option<f64> {
+        let runs = self.all().find_map(|figure| match figure {
+            Figure::Program {
+                watcher: of,
+                work: at,
+                items,
+                runs,
+                ..
+            } if of == watcher && at == work => Some(*runs as f64 / *items as f64),
+            _ => None,
+        })?;
+        Some(self.added(watcher, work)? / runs)
     }
 
     /// Maps: name, entries, bytes.
@@ -160,17 +247,10 @@ pub fn spread(values: &[f64]) -> f64 {
 pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// The figures so far.
-    ///
-    /// # Errors
-    ///
-    /// When a line is none.
-    pub fn figures(&self) -> anyhow::Result<Vec<Figure>> {
+    /// All that came.
+    pub fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = std::str::from_utf8(&bytes)?;
-        let figure =
-            |line| serde_json::from_str(line).with_context(|| format!("this is no figure: {line}"));
-        text.lines().map(figure).collect()
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
@@ -191,7 +271,7 @@ impl Write for Lines {
 mod tests {
     use std::io::Write;
 
-    use super::{Figure, Lines, median, spread};
+    use super::{Figure, Figures, Lines, median, spread};
 
     #[test]
     fn one_batch_that_was_disturbed_does_not_move_the_median() {
@@ -217,8 +297,9 @@ mod tests {
             bytes: 7,
             of_maps: 1,
         };
-        assert_eq!(lines.figures().unwrap(), [map, resident]);
+        let figures = Figures::read(&lines.text()).unwrap();
+        assert!(figures.all().eq([&map, &resident]));
         writeln!(lines, "something else").unwrap();
-        assert!(lines.figures().is_err());
+        assert!(Figures::read(&lines.text()).is_err());
     }
 }

@@ -6,9 +6,13 @@ mod figures;
 mod machine;
 mod native;
 mod reference;
+mod summary;
 mod table;
+mod words;
 
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -19,9 +23,10 @@ use crate::build::{self, Binaries};
 use crate::docs;
 use crate::kernels::Kernel;
 use crate::parse_kernel;
-use crate::vm::exec::{Boot, prepare};
+use crate::paths;
+use crate::vm::exec::{Boot, Outcome, prepare};
 use crate::vm::job::{Added, Job};
-use figures::{Figure, Figures, Lines};
+use figures::{Figures, Lines};
 
 /// What a VM may take.
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -33,8 +38,16 @@ enum Part {
     Handshakes,
     /// Instructions of hooks whose programs do nothing
     Mechanisms,
+    /// Instructions of data with nothing to watch, and with one connection of 1,000 under watch
+    Transfers,
+    /// Instructions of segments to half-closed connections
+    HalfClosed,
+    /// 18,000 clients that come back all at once
+    Storm,
     /// Resident memory, and the memory of the maps
     Memory,
+    /// Events a second on this machine, how long one waits, and the table of open connections
+    Native,
     /// Size of the shipped program
     Size,
 }
@@ -48,6 +61,12 @@ pub struct Options {
     /// Measure and print only this (repeatable), and leave docs/overhead.md as it is
     #[arg(long = "part", value_enum)]
     parts: Vec<Part>,
+    /// Write docs/overhead.md all the same, with the other parts as they were last measured here
+    #[arg(long, requires = "parts")]
+    update: bool,
+    /// Measure nothing: record anew what the native part and `cargo bench` work with
+    #[arg(long, conflicts_with = "parts")]
+    record: bool,
 }
 
 /// Measures everything, prints it, and writes it into the document.
@@ -58,23 +77,37 @@ pub struct Options {
 /// written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let begin = Instant::now();
-    let parts = match options.parts.as_slice() {
-        [] => Part::value_variants(),
-        some => some,
-    };
     // As it is shipped; the laboratory is as always.
     let binaries = Binaries {
         lab: prepare(options.kernel)?.lab,
         agent: build::dist()?,
     };
-    let mut figures = Figures::new(counted(options.kernel, &binaries, parts)?);
-    if parts.contains(&Part::Size) {
-        figures.extend(vec![native::size(&binaries.agent)?]);
+    if options.record {
+        let lines = in_a_vm(options.kernel, &binaries, "records", counting)?;
+        native::keep_records(&Figures::read(&lines)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let all = Part::value_variants();
+    let parts = match options.parts.as_slice() {
+        [] => all,
+        some => some,
+    };
+    for part in parts {
+        let lines = part.measure(options.kernel, &binaries)?;
+        let place = part.kept()?;
+        fs::write(&place, lines).with_context(|| format!("write {}", place.display()))?;
+    }
+    let writes = options.parts.is_empty() || options.update;
+    let mut lines = String::new();
+    for part in if writes { all } else { parts } {
+        let place = part.kept()?;
+        let kept = fs::read_to_string(&place);
+        lines += &kept.with_context(|| format!("{} was never measured here", part.name()))?;
     }
     let machine = machine::describe(options.kernel)?;
-    let text = format!("{machine}\n\n{}", table::write(&figures));
+    let text = format!("{machine}\n\n{}", table::write(&Figures::read(&lines)?));
     println!("{text}");
-    if options.parts.is_empty() {
+    if writes {
         docs::write_overhead(&text)?;
     }
     eprintln!("took {} s", begin.elapsed().as_secs());
@@ -82,46 +115,64 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 impl Part {
-    /// What the laboratory calls it, where it is measured by counting instructions.
-    const fn counted(self) -> Option<&'static str> {
+    /// Measures it; each line is a figure.
+    fn measure(self, kernel: &'static Kernel, binaries: &Binaries) -> anyhow::Result<String> {
         match self {
-            Self::Handshakes => Some("handshakes"),
-            Self::Mechanisms => Some("mechanisms"),
-            Self::Memory => Some("memory"),
-            Self::Size => None,
+            Self::Size => native::size(&binaries.agent),
+            Self::Native => native::load(),
+            // Nothing of it is counted, and two processors make more of a storm.
+            Self::Storm => in_a_vm(kernel, binaries, &self.name(), ordinary),
+            _ => in_a_vm(kernel, binaries, &self.name(), counting),
         }
+    }
+
+    /// Its name here, and to the laboratory.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Where its figures are kept.
+    fn kept(self) -> anyhow::Result<PathBuf> {
+        let folder = paths::target().join("bench");
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        Ok(folder.join(format!("{}.json", self.name())))
     }
 }
 
-/// What is measured where a nanosecond is an instruction.
-fn counted(
+/// Where a nanosecond is an instruction.
+fn counting(boot: &Boot<'_>, job: &Job, lines: Lines) -> anyhow::Result<Outcome> {
+    boot.run_counting(job, lines, io::stderr())
+}
+
+/// Where it is as always.
+fn ordinary(boot: &Boot<'_>, job: &Job, lines: Lines) -> anyhow::Result<Outcome> {
+    boot.run(job, lines, io::stderr())
+}
+
+/// What the laboratory measures in a VM.
+fn in_a_vm(
     kernel: &'static Kernel,
     binaries: &Binaries,
-    parts: &[Part],
-) -> anyhow::Result<Vec<Figure>> {
-    let names: Vec<_> = parts.iter().filter_map(|part| part.counted()).collect();
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
+    part: &str,
+    run: impl FnOnce(&Boot<'_>, &Job, Lines) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<String> {
     let added = [Added {
         from: reference::build()?,
         path: reference::PLACE.into(),
     }];
-    eprintln!(
-        "bench: counting instructions in a VM with kernel {}",
-        kernel.name
-    );
+    eprintln!("bench: {part}, in a VM with kernel {}", kernel.name);
     let boot = Boot {
         kernel,
         binaries,
         added: &added,
         timeout: TIMEOUT,
     };
-    let job = Job::new(&[&["tcpwnd-lab", "cost"], names.as_slice()].concat());
+    let job = Job::new(&["tcpwnd-lab", "cost", part]);
     let lines = Lines::default();
-    let outcome = boot.run_counting(&job, lines.clone(), io::stderr())?;
+    let outcome = run(&boot, &job, lines.clone())?;
     match (&outcome.code, outcome.trouble()) {
-        (Ok(0), None) => lines.figures().context("read what the laboratory measured"),
+        (Ok(0), None) => Ok(lines.text()),
         (code, trouble) => bail!(
             "the laboratory did not measure it: {}\n{}",
             trouble.unwrap_or_else(|| format!("it ended with {code:?}")),

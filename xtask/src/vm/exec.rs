@@ -9,7 +9,8 @@ use clap::Args;
 
 use super::initramfs;
 use super::job::{Added, Job};
-use super::qemu::{Machine, Outcome, Vm};
+pub use super::qemu::Outcome;
+use super::qemu::{Machine, Vm};
 use crate::build::{self, Binaries};
 use crate::command::CANNOT_RUN;
 use crate::kernels::Kernel;
