@@ -52,9 +52,8 @@ const PERF: Object = Object {
     folder: "target/bpf-perf",
     features: &["perf"],
     flags: &[
-        // No loops (before 5.3), hence no calls of memset and memcpy, which are loops.
+        // No loops (before 5.3); calls of memset and memcpy, which are loops, no object has.
         "-Clink-arg=--unroll-loops",
-        "-Clink-arg=--disable-expand-memcpy-in-order",
         "-Clink-arg=--disable-memory-builtins",
     ],
 };

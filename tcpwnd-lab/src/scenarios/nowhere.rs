@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, Unsupported};
 use super::check_goldens::{self, Golden, RELEASE};
-use crate::agent::{Caps, Launch, Mechanism};
+use crate::agent::{Caps, Launch, Mechanism, Transport};
 
 /// How `check`'s line about the end of it begins.
 const REFUSAL: &str = "it cannot run here: ";
@@ -70,6 +70,7 @@ impl Nowhere {
     fn ends(&self, arguments: &[&str], refusal: &str) -> Result<()> {
         let launch = Launch {
             mechanism: Mechanism::Auto,
+            transport: Transport::Auto,
             caps: Caps::All,
         };
         let done = launch.command(arguments).output();

@@ -166,6 +166,7 @@ fn in_a_vm(
         kernel,
         binaries,
         added: &added,
+        parameters: "",
         timeout: TIMEOUT,
     };
     let job = Job::new(&["tcpwnd-lab", "cost", part]);
