@@ -1,7 +1,7 @@
 //! The last run of the full matrix, kept so that what failed in it can be run again alone, and what
 //! is new since can be added: a scenario takes seconds, the matrix takes hours.
 //!
-//! Constraint: the documents say what was run again, when, and at which commit.
+//! Constraint: the documents say of each answer when it was given, and at which commit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::paths;
 use crate::setup;
 use crate::test::{self, FULL_TIMEOUT, write_full};
 use crate::vm::agent_tests;
-use crate::vm::results::{Outcome, Results, Row, Tally, WHOLE_VM};
+use crate::vm::results::{Outcome, Place, Results, Row, Tally, WHOLE_VM};
 use crate::vm::test::{Choice, Run, run_all};
 
 /// Its answers, and those that replaced some of them.
@@ -31,10 +31,6 @@ pub struct Last {
     /// Of the scenarios of places where nothing can be had.
     #[serde(default)]
     pub nowhere: Results,
-    /// When, and at which commit.
-    run: String,
-    /// What was run again since, a line for each time.
-    again: Vec<String>,
 }
 
 impl Last {
@@ -44,8 +40,6 @@ impl Last {
             scenarios,
             tests,
             nowhere,
-            run: now(),
-            again: Vec::new(),
         }
     }
 
@@ -79,32 +73,50 @@ impl Last {
         tally
     }
 
-    /// The matrices, and what was run again.
+    /// The matrices.
     pub fn matrix(&self) -> String {
-        let mut text = [
+        [
             self.scenarios.matrix("scenario"),
             self.tests.matrix("unit test"),
             self.nowhere.matrix("where nothing can be had"),
         ]
-        .join("\n");
-        text.push_str(&format!("\n- run on {}", self.run));
-        for line in &self.again {
-            text.push_str(&format!("\n- run again on {line}"));
-        }
-        text.push('\n');
-        text
+        .join("\n")
     }
-}
 
-/// The date, and the commit that is checked out. Answers are worth keeping without either.
-fn now() -> String {
-    let said = |program, arguments: &[&str]| {
-        let said = command::output(Command::new(program).args(arguments));
-        said.map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
-    };
-    let date = said("date", &["-u", "+%Y-%m-%d"]);
-    let commit = said("git", &["describe", "--always", "--dirty", "--exclude=*"]);
-    format!("{date} at commit {commit}")
+    /// Puts new answers of scenarios in the place of what was kept of the same boots (where some were
+    /// `named`, of these alone), keeps it, and writes the documents anew.
+    ///
+    /// # Errors
+    ///
+    /// When what was kept cannot be read, or a file cannot be written.
+    pub fn add(new: Results, named: &[String]) -> anyhow::Result<()> {
+        Self::put(|last| &mut last.scenarios, new, named)
+    }
+
+    /// As [`Last::add`], of all unit tests.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn add_tests(new: Results) -> anyhow::Result<()> {
+        Self::put(|last| &mut last.tests, new, &[])
+    }
+
+    fn put(
+        whose: impl FnOnce(&mut Self) -> &mut Results,
+        new: Results,
+        named: &[String],
+    ) -> anyhow::Result<()> {
+        let mut last = match file()?.exists() {
+            true => Self::read()?,
+            false => Self::default(),
+        };
+        let places = new.rows.iter().map(Row::place);
+        let replaced = places.map(|place| (place, named.to_vec())).collect();
+        replace(whose(&mut last), &replaced, new.rows);
+        last.keep()?;
+        write_full(&last).map(drop)
+    }
 }
 
 fn file() -> anyhow::Result<PathBuf> {
@@ -121,7 +133,8 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
     let binaries = build::run()?;
     let known = known(&binaries)?;
     last.scenarios.rows.retain(|row| is_known(row, &known));
-    let scenarios = open(&last.scenarios, &known);
+    let every: Vec<Place> = test::runs(true).iter().map(Run::place).collect();
+    let scenarios = open(&last.scenarios, &known, &every);
     let (tests, nowhere) = (failed(&last.tests), failed(&last.nowhere));
     if scenarios.is_empty() && tests.is_empty() && nowhere.is_empty() {
         println!("nothing failed in the last full run, and nothing is new since");
@@ -145,12 +158,10 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
         );
     }
     let mut answers = run_all(runs(&scenarios), &missing, &binaries, FULL_TIMEOUT).rows;
-    let mut said = named(&answers);
     replace(&mut last.scenarios, &scenarios, answers);
     let mut of_nowhere = test::nowhere(true);
-    of_nowhere.retain(|run| nowhere.contains_key(&(run.kernel.name.to_owned(), run.variant())));
+    of_nowhere.retain(|run| nowhere.contains_key(&run.place()));
     answers = run_all(of_nowhere, &missing, &binaries, FULL_TIMEOUT).rows;
-    said.extend(named(&answers));
     let all = nowhere.into_keys().map(|place| (place, Vec::new()));
     replace(&mut last.nowhere, &all.collect(), answers);
     if !tests.is_empty() {
@@ -159,11 +170,9 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
         let program = build::agent_tests()?;
         let kernels = kernels.collect();
         answers = agent_tests::run_on(kernels, &missing, &binaries, &program, &expected).rows;
-        said.extend(named(&answers));
         let all = tests.into_keys().map(|place| (place, Vec::new())).collect();
         replace(&mut last.tests, &all, answers);
     }
-    last.again.push(format!("{}: {}", now(), said.join(", ")));
     last.keep()?;
     let tally = write_full(&last)?;
     println!("{}\n{tally}", last.matrix());
@@ -174,17 +183,13 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Kernel and variant.
-type Place = (String, String);
-
 /// What failed, by place; nothing in particular where the VM did.
 fn failed(results: &Results) -> BTreeMap<Place, Vec<String>> {
     let mut failed: BTreeMap<Place, Vec<String>> = BTreeMap::new();
     let rows = results.rows.iter();
     for row in rows.filter(|row| row.answer.outcome == Outcome::Failed) {
-        let place = (row.kernel.clone(), row.variant.clone());
         failed
-            .entry(place)
+            .entry(row.place())
             .or_default()
             .push(row.answer.scenario.clone());
     }
@@ -217,15 +222,16 @@ fn is_known(row: &Row, known: &[String]) -> bool {
     name == WHOLE_VM || known.contains(name)
 }
 
-/// What failed, and what each boot has no answer of, by place.
-fn open(results: &Results, known: &[String]) -> BTreeMap<Place, Vec<String>> {
+/// What failed, what each boot has no answer of, and boots that have none at all, by place.
+fn open(results: &Results, known: &[String], every: &[Place]) -> BTreeMap<Place, Vec<String>> {
     let mut answered: BTreeMap<Place, Vec<&str>> = BTreeMap::new();
     for row in &results.rows {
-        let place = (row.kernel.clone(), row.variant.clone());
-        let names = answered.entry(place).or_default();
+        let names = answered.entry(row.place()).or_default();
         names.push(&row.answer.scenario);
     }
     let mut open = failed(results);
+    let new = every.iter().filter(|place| !answered.contains_key(place));
+    open.extend(new.map(|place| (place.clone(), Vec::new())));
     for (place, names) in answered {
         // All of that boot run again anyway.
         if open.get(&place).is_some_and(Vec::is_empty) {
@@ -256,18 +262,10 @@ fn runs(failed: &BTreeMap<Place, Vec<String>>) -> Vec<Run> {
 /// Puts new answers in the place of those that failed.
 fn replace(results: &mut Results, failed: &BTreeMap<Place, Vec<String>>, answers: Vec<Row>) {
     results.rows.retain(|row| {
-        let names = failed.get(&(row.kernel.clone(), row.variant.clone()));
+        let names = failed.get(&row.place());
         !names.is_some_and(|names| names.is_empty() || names.contains(&row.answer.scenario))
     });
     results.rows.extend(answers);
-}
-
-fn named(rows: &[Row]) -> Vec<String> {
-    let name = |row: &Row| {
-        let place = format!("{} {}", row.kernel, row.variant);
-        format!("{} ({})", row.answer.scenario, place.trim_end())
-    };
-    rows.iter().map(name).collect()
 }
 
 #[cfg(test)]
@@ -281,6 +279,7 @@ mod tests {
             kernel: kernel.to_owned(),
             version: "1".to_owned(),
             variant: variant.to_owned(),
+            run: String::new(),
             answer: Answer {
                 scenario: scenario.to_owned(),
                 outcome,
@@ -317,7 +316,7 @@ mod tests {
         assert_eq!(answers(&back), answers(&results));
 
         let known = ["smoke", "flood"].map(str::to_owned);
-        let failed = open(&results, &known);
+        let failed = open(&results, &known, &[]);
         let runs = runs(&failed);
         let choices: Vec<_> = runs
             .iter()
@@ -367,12 +366,12 @@ mod tests {
         ];
         let known = list.map(|line| name_of(line).unwrap().unwrap());
         results.rows.retain(|row| is_known(row, &known));
-        let open: Vec<_> = open(&results, &known).into_iter().collect();
-        let of = |variant: &str, name: &str| {
-            let place = ("6.1".to_owned(), variant.to_owned());
-            (place, vec![name.to_owned()])
-        };
-        assert_eq!(open, [of("fentry", "new"), of("kprobe", "smoke")]);
+        let place = |variant: &str| ("6.1".to_owned(), variant.to_owned());
+        let of = |variant: &str, name: &str| (place(variant), vec![name.to_owned()]);
+        let every = ["fentry", "kprobe", "kprobe perf"].map(place);
+        let open: Vec<_> = open(&results, &known, &every).into_iter().collect();
+        let never = (place("kprobe perf"), Vec::new());
+        assert_eq!(open, [of("fentry", "new"), of("kprobe", "smoke"), never]);
         assert!(name_of("{}").is_err());
         let elsewhere = r#"{"scenario":"x","elsewhere":true}"#;
         assert_eq!(name_of(elsewhere).unwrap(), None);

@@ -64,8 +64,8 @@ pub struct Options {
     /// was reported of each cause to docs/detection.md
     #[arg(long)]
     full: bool,
-    /// Only what failed in the last full run of this checkout, and scenarios that are new since;
-    /// writes the matrix anew, which says what was run again
+    /// Only what failed in the last full run of this checkout, and scenarios and boots that are new
+    /// since; writes the matrix anew, which says of each answer when it was given
     #[arg(long, requires = "full")]
     last_failed: bool,
 }
@@ -238,7 +238,7 @@ fn every(full: bool) -> Vec<&'static Kernel> {
 }
 
 /// The gate's boots, or all of the matrix.
-fn runs(full: bool) -> Vec<Run> {
+pub fn runs(full: bool) -> Vec<Run> {
     let mut runs = Vec::new();
     for kernel in TABLE {
         let every = every(full).contains(&kernel);

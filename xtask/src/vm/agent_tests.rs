@@ -10,9 +10,11 @@ use super::answers::ask;
 use super::exec::Boot;
 use super::job::Added;
 use super::results::{NotTested, Results, Row};
+use super::runs;
 use super::side_by_side::side_by_side;
 use crate::build::{self, Binaries};
 use crate::kernels::{Kernel, TABLE};
+use crate::last::Last;
 use crate::parse_kernel;
 use crate::setup::{self, Missing};
 
@@ -34,6 +36,9 @@ pub struct Options {
     /// Only on this kernel (repeatable; all of the table if not given)
     #[arg(long = "kernel", value_parser = parse_kernel)]
     kernels: Vec<&'static Kernel>,
+    /// Put the answers into the matrix of docs/kernels.md, as vm test does
+    #[arg(long)]
+    write: bool,
 }
 
 /// Runs them, prints the matrix, and exits with 1 if something failed.
@@ -54,8 +59,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         &build::agent_tests()?,
         &[],
     );
-    println!("{}\n{}", results.matrix("unit test"), results.tally());
-    Ok(if results.tally().is_good() {
+    let tally = results.tally();
+    println!("{}\n{tally}", results.matrix("unit test"));
+    if options.write {
+        Last::add_tests(results)?;
+    }
+    Ok(if tally.is_good() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -84,6 +93,7 @@ pub fn run_on(
             .iter()
             .any(|missing| missing.kernel == kernel.name)
     });
+    let now = runs::now();
     let rows = side_by_side(kernels, |kernel| {
         let boot = Boot {
             kernel,
@@ -93,7 +103,7 @@ pub fn run_on(
             parameters: "",
         };
         let argv = ["tcpwnd-lab", "unit-tests", PLACE, FILTER];
-        Row::of(kernel, "", ask(&boot, &argv, expected, kernel.name))
+        Row::of(kernel, "", &now, ask(&boot, &argv, expected, kernel.name))
     });
     Results { rows, not_tested }
 }

@@ -16,6 +16,7 @@ pub mod packages;
 mod provoked;
 mod qemu;
 pub mod results;
+mod runs;
 mod side_by_side;
 pub mod soak;
 mod story;

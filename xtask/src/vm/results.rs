@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::provoked::Provoked;
+use super::runs;
 use crate::kernels::{self, Kernel};
 use crate::setup::Missing;
 
@@ -51,14 +52,29 @@ pub struct Row {
     /// How the programs were attached, and with which capabilities if not with all; empty where
     /// that is not told apart.
     pub variant: String,
+    /// When, and at which commit.
+    pub run: String,
     /// The scenario's own answer.
     #[serde(flatten)]
     pub answer: Answer,
 }
 
+/// A boot, by its kernel and its variant.
+pub type Place = (String, String);
+
 impl Row {
-    /// The answers of one boot.
-    pub fn of(kernel: &'static Kernel, variant: &str, answers: Vec<Answer>) -> Vec<Self> {
+    /// Where the answer was given.
+    pub fn place(&self) -> Place {
+        (self.kernel.clone(), self.variant.clone())
+    }
+
+    /// The answers of one boot; `run` says when it was, and at which commit.
+    pub fn of(
+        kernel: &'static Kernel,
+        variant: &str,
+        run: &str,
+        answers: Vec<Answer>,
+    ) -> Vec<Self> {
         let image = kernel.cached().ok().flatten();
         let version = image.map_or_else(String::new, |image| image.version);
         answers
@@ -67,6 +83,7 @@ impl Row {
                 kernel: kernel.name.to_owned(),
                 version: version.clone(),
                 variant: variant.to_owned(),
+                run: run.to_owned(),
                 answer,
             })
             .collect()
@@ -278,13 +295,16 @@ impl Results {
                 answer.scenario
             );
         }
+        for line in runs::lines(&self.rows) {
+            let _ = write!(text, "\n- {line}");
+        }
         text.push('\n');
         text
     }
 }
 
 /// A column's name.
-fn place_name(kernel: &str, variant: &str) -> String {
+pub(super) fn place_name(kernel: &str, variant: &str) -> String {
     format!("{kernel} {variant}").trim_end().to_owned()
 }
 
@@ -306,6 +326,7 @@ mod tests {
             kernel: kernel.to_owned(),
             version: "1".to_owned(),
             variant: "fentry".to_owned(),
+            run: "today".to_owned(),
             answer: Answer {
                 scenario: scenario.to_owned(),
                 outcome,
@@ -350,6 +371,7 @@ mod tests {
             matrix.contains("- newest fentry, smoke: FAILED: why"),
             "{matrix}"
         );
+        assert!(matrix.ends_with("\n- run today: all of it\n"), "{matrix}");
     }
 
     #[test]

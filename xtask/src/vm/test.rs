@@ -10,11 +10,12 @@ use clap::{Args, ValueEnum};
 use super::answers::ask;
 use super::exec::Boot;
 use super::job::Added;
-use super::results::{NotTested, Results, Row};
+use super::results::{Answer, NotTested, Place, Results, Row};
+use super::runs;
 use super::side_by_side::side_by_side;
 use crate::build::{self, Binaries};
-use crate::docs;
 use crate::kernels::{Kernel, TABLE};
+use crate::last::Last;
 use crate::parse_kernel;
 use crate::setup::{self, Missing, jvm};
 
@@ -39,7 +40,8 @@ pub struct Options {
     /// Write all results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the matrix into docs/kernels.md
+    /// Put the answers into the matrix of docs/kernels.md, beside those that it has from earlier runs
+    /// of this checkout: each is there with its date and commit
     #[arg(long)]
     write: bool,
     /// Seconds after which a VM is killed
@@ -204,6 +206,11 @@ impl Run {
         all.into_iter().find(|run| run.variant() == variant)
     }
 
+    /// How the run is told from all others.
+    pub fn place(&self) -> Place {
+        (self.kernel.name.to_owned(), self.variant())
+    }
+
     /// How the run is told from others on the same kernel.
     pub fn variant(&self) -> String {
         match self.state {
@@ -262,12 +269,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let text = serde_json::to_string_pretty(&results)?;
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
-    let matrix = results.matrix("scenario");
+    let tally = results.tally();
+    println!("{}\n{tally}", results.matrix("scenario"));
     if options.write {
-        docs::write_matrix(&matrix, results.tally())?;
+        Last::add(results, &options.scenarios)?;
     }
-    println!("{matrix}\n{}", results.tally());
-    Ok(if results.tally().is_good() {
+    Ok(if tally.is_good() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -289,9 +296,11 @@ pub fn run_all(
     let wants_jvm = |run: &Run| run.choice.may_have(jvm::SCENARIO);
     let any = runs.iter().any(wants_jvm);
     let jvm = any.then(java_runtime).flatten();
+    let now = runs::now();
     let rows = side_by_side(runs, |run| {
         let added = if wants_jvm(&run) { jvm.as_slice() } else { &[] };
-        run_one(&run, binaries, added, timeout)
+        let answers = run_one(&run, binaries, added, timeout);
+        Row::of(run.kernel, &run.variant(), &now, answers)
     });
     Results { rows, not_tested }
 }
@@ -311,7 +320,7 @@ fn java_runtime() -> Option<Added> {
 }
 
 /// One boot.
-fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -> Vec<Row> {
+fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -> Vec<Answer> {
     let mut argv = vec!["tcpwnd-lab", "scenario", "run", "--json", "--mechanism"];
     argv.extend([run.mechanism.name(), "--caps", run.caps.name()]);
     argv.extend(["--transport", run.transport.name()]);
@@ -324,6 +333,5 @@ fn run_one(run: &Run, binaries: &Binaries, added: &[Added], timeout: Duration) -
         parameters: run.state.parameters(),
     };
     let label = format!("{} {}", run.kernel.name, run.variant());
-    let answers = ask(&boot, &argv, run.choice.named(), &label);
-    Row::of(run.kernel, &run.variant(), answers)
+    ask(&boot, &argv, run.choice.named(), &label)
 }

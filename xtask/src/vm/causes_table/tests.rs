@@ -34,6 +34,7 @@ fn row(kernel: &str, variant: &str, outcome: Outcome, provoked: Vec<Provoked>) -
         kernel: kernel.to_owned(),
         version: "1".to_owned(),
         variant: variant.to_owned(),
+        run: String::new(),
         answer: Answer {
             scenario: "causes".to_owned(),
             outcome,
