@@ -1,7 +1,6 @@
 //! `btf`: what the kernel's type information has, and the part of it that is needed, for kernels that
 //! do not show their own.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 
@@ -10,7 +9,7 @@ use tcpwnd_common::Field;
 
 use super::CLEAN;
 use crate::cli::BtfArgs;
-use crate::kernel::btf::{KernelBtf, Telling};
+use crate::kernel::btf::KernelBtf;
 use crate::kernel::{self, btf_shrink, btf_source, offsets};
 use crate::probes;
 
@@ -36,7 +35,7 @@ pub fn run(args: &BtfArgs) -> Result<u8> {
         writeln!(out, "without {}: {}", missing.what, missing.consequence)?;
     }
     if let Some(file) = &args.shrink {
-        let small = btf_shrink::shrink(&source.bytes, &needed())
+        let small = btf_shrink::shrink(&source.bytes, &kernel::asked_about(&probes::functions()))
             .map_err(|error| anyhow!("{name} is not usable: {error}"))?;
         let again = offsets::resolve(&KernelBtf::parse(&small, "what is left of it".to_owned())?)?;
         ensure!(
@@ -52,12 +51,4 @@ pub fn run(args: &BtfArgs) -> Result<u8> {
         )?;
     }
     Ok(CLEAN)
-}
-
-/// Structs and functions that the agent asks BTF about.
-fn needed() -> BTreeSet<&'static str> {
-    offsets::structs()
-        .chain(probes::functions())
-        .chain(Telling::ALL.map(Telling::name))
-        .collect()
 }

@@ -4,11 +4,9 @@
 //! what an absence means, is `offsets`' business.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use btf_rs::{Btf, BtfType, Member, Type};
-
-use super::btf_source;
 
 /// Where the kernel shows its own BTF (CONFIG_DEBUG_INFO_BTF, from 5.4 on).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -160,17 +158,6 @@ pub struct KernelBtf {
 }
 
 impl KernelBtf {
-    /// Reads the running kernel's BTF, or that in `file`, which may be a folder of such files.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or it cannot be read or parsed.
-    pub fn load(file: Option<&Path>) -> Result<Self, BtfError> {
-        let release = super::release();
-        let source = btf_source::read(file, &release)?;
-        Self::parse(&source.bytes, source.name(&release))
-    }
-
     /// Parses `bytes`; `name` is what messages call it, `the BTF of …`.
     ///
     /// # Errors

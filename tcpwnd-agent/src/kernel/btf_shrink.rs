@@ -4,7 +4,7 @@
 //! Constraint: works on the raw format (Documentation/bpf/btf.rst) and not through the parser that
 //! reads the result. Members keep their names, offsets and types; a pointer points to void.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What is wrong with some bytes that should be BTF.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,16 +44,42 @@ const DECL_TAG: u32 = 17;
 const ENUM64: u32 = 19;
 const LAST_KIND: u32 = ENUM64;
 
-/// A type: its three fixed words and the ones of its kind.
-#[derive(Clone)]
-struct Raw {
+/// A type: its three fixed words and the ones of its kind, as they lie there: there are some hundred
+/// thousand types, and few are kept.
+#[derive(Clone, Copy)]
+struct Raw<'a> {
+    name: u32,
+    info: u32,
+    size_or_type: u32,
+    extra: &'a [u8],
+}
+
+impl Raw<'_> {
+    fn kind(&self) -> u32 {
+        (self.info >> 24) & 0x1f
+    }
+
+    fn keep(self) -> Kept {
+        let words = self.extra.chunks_exact(size_of::<u32>());
+        let words = words.filter_map(|word| word.first_chunk().copied());
+        Kept {
+            name: self.name,
+            info: self.info,
+            size_or_type: self.size_or_type,
+            extra: words.map(u32::from_ne_bytes).collect(),
+        }
+    }
+}
+
+/// A type that is kept.
+struct Kept {
     name: u32,
     info: u32,
     size_or_type: u32,
     extra: Vec<u32>,
 }
 
-impl Raw {
+impl Kept {
     fn kind(&self) -> u32 {
         (self.info >> 24) & 0x1f
     }
@@ -77,6 +103,7 @@ impl Raw {
 /// When `btf` is no BTF.
 pub fn shrink(btf: &[u8], names: &BTreeSet<&str>) -> Result<Vec<u8>, NotBtf> {
     let (types, strings) = parse(btf)?;
+    let names: HashSet<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
     let mut shrinker = Shrinker {
         types: &types,
         numbers: HashMap::new(),
@@ -84,7 +111,8 @@ pub fn shrink(btf: &[u8], names: &BTreeSet<&str>) -> Result<Vec<u8>, NotBtf> {
     };
     for (raw, id) in types.iter().zip(1..) {
         let is_wanted = |name| names.contains(name);
-        if matches!(raw.kind(), STRUCT | FUNC) && text(strings, raw.name).is_some_and(is_wanted) {
+        if matches!(raw.kind(), STRUCT | FUNC) && bytes_at(strings, raw.name).is_some_and(is_wanted)
+        {
             shrinker.number(id);
         }
     }
@@ -94,7 +122,7 @@ pub fn shrink(btf: &[u8], names: &BTreeSet<&str>) -> Result<Vec<u8>, NotBtf> {
 
 /// Numbers the types that are kept, in the order in which they were found to be needed.
 struct Shrinker<'a> {
-    types: &'a [Raw],
+    types: &'a [Raw<'a>],
     numbers: HashMap<u32, u32>,
     order: Vec<u32>,
 }
@@ -113,18 +141,18 @@ impl Shrinker<'_> {
     }
 
     /// Copies what is kept, and what turns out to be needed meanwhile.
-    fn keep(mut self) -> Result<Vec<Raw>, NotBtf> {
+    fn keep(mut self) -> Result<Vec<Kept>, NotBtf> {
         let mut kept = Vec::new();
         while let Some(&id) = self.order.get(kept.len()) {
             let raw = self.types.get(id as usize - 1).ok_or(NotBtf::Damaged)?;
-            let mut raw = raw.clone();
-            self.renumber(&mut raw);
-            kept.push(raw);
+            let mut own = raw.keep();
+            self.renumber(&mut own);
+            kept.push(own);
         }
         Ok(kept)
     }
 
-    fn renumber(&mut self, raw: &mut Raw) {
+    fn renumber(&mut self, raw: &mut Kept) {
         if let Some((step, refers)) = raw.entries()
             && let Some(at) = refers
         {
@@ -167,7 +195,7 @@ impl Strings {
     }
 }
 
-fn write(kept: Vec<Raw>, old: &[u8]) -> Result<Vec<u8>, NotBtf> {
+fn write(kept: Vec<Kept>, old: &[u8]) -> Result<Vec<u8>, NotBtf> {
     let mut strings = Strings {
         bytes: vec![0],
         known: HashMap::from([(Vec::new(), 0)]),
@@ -198,7 +226,7 @@ fn write(kept: Vec<Raw>, old: &[u8]) -> Result<Vec<u8>, NotBtf> {
 }
 
 /// The types, the first of which has number 1, and the names.
-fn parse(btf: &[u8]) -> Result<(Vec<Raw>, &[u8]), NotBtf> {
+fn parse(btf: &[u8]) -> Result<(Vec<Raw<'_>>, &[u8]), NotBtf> {
     let magic = btf.get(..2).and_then(|magic| magic.try_into().ok());
     match magic.map(u16::from_ne_bytes) {
         Some(MAGIC) => {}
@@ -219,15 +247,14 @@ fn parse(btf: &[u8]) -> Result<(Vec<Raw>, &[u8]), NotBtf> {
     let mut at = 0;
     while at < bytes.len() {
         let info = word(bytes, at + 4)?;
-        let words = extra_words(info)?;
-        let extra = (0..words).map(|number| word(bytes, at + 12 + 4 * number));
+        let (fixed, end) = (at + 12, at + 12 + 4 * extra_words(info)?);
         types.push(Raw {
             name: word(bytes, at)?,
             info,
             size_or_type: word(bytes, at + 8)?,
-            extra: extra.collect::<Result<_, _>>()?,
+            extra: bytes.get(fixed..end).ok_or(NotBtf::Damaged)?,
         });
-        at += 12 + 4 * words;
+        at = end;
     }
     Ok((types, strings))
 }
@@ -249,10 +276,6 @@ fn word(bytes: &[u8], at: usize) -> Result<u32, NotBtf> {
     let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
     word.map(|word| u32::from_ne_bytes(*word))
         .ok_or(NotBtf::Damaged)
-}
-
-fn text(strings: &[u8], offset: u32) -> Option<&str> {
-    std::str::from_utf8(bytes_at(strings, offset)?).ok()
 }
 
 fn bytes_at(strings: &[u8], offset: u32) -> Option<&[u8]> {

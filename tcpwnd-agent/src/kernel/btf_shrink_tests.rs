@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
-use super::{ARRAY, FUNC, INT, MAGIC, NotBtf, PTR, Raw, STRUCT, shrink, write};
+use super::{ARRAY, FUNC, INT, Kept, MAGIC, NotBtf, PTR, STRUCT, shrink, write};
 
-fn raw(name: u32, kind: u32, count: u32, size_or_type: u32, extra: &[u32]) -> Raw {
-    Raw {
+fn raw(name: u32, kind: u32, count: u32, size_or_type: u32, extra: &[u32]) -> Kept {
+    Kept {
         name,
         info: (kind << 24) | count,
         size_or_type,

@@ -4,7 +4,7 @@
 //! (`.cold`, `.constprop`, `.isra` alike) and no probe point of the function it is named after.
 //! Addresses are not needed, and read as 0 without CAP_SYSLOG.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
@@ -51,17 +51,19 @@ impl Symbols {
     }
 }
 
-/// Lines are `address kind name[\t[module]]`, kind `t` or `T` for functions (`w`, `W`: weak ones).
+/// Lines are `address kind name[\t[module]]`, kind `t` or `T` for functions (`w`, `W`: weak ones). There
+/// are some two hundred thousand.
 fn find(mut list: impl BufRead, names: &[&str]) -> io::Result<HashSet<String>> {
+    let names: HashMap<_, _> = names.iter().map(|name| (name.as_bytes(), *name)).collect();
     let mut found = HashSet::new();
-    let mut line = String::new();
+    let mut line = Vec::new();
     let mut symbols = 0_usize;
-    while list.read_line(&mut line)? != 0 {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        if let (Some("t" | "T" | "w" | "W"), Some(name)) = (words.next(), words.next()) {
+    while list.read_until(b'\n', &mut line)? != 0 {
+        let mut words = line.split(u8::is_ascii_whitespace).skip(1);
+        if let (Some(b"t" | b"T" | b"w" | b"W"), Some(name)) = (words.next(), words.next()) {
             symbols += 1;
-            if names.contains(&name) {
-                found.insert(name.to_owned());
+            if let Some(name) = names.get(name) {
+                found.insert((*name).to_owned());
             }
         }
         line.clear();

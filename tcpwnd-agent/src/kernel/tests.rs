@@ -7,7 +7,7 @@ use std::{env, fs};
 use tcpwnd_common::Field;
 
 use super::btf::{KernelBtf, Telling};
-use super::{btf_shrink, offsets};
+use super::{asked_about, btf_shrink, offsets};
 
 /// The kernels of the test matrix.
 const KERNELS: [&str; 6] = ["5.10-affected", "5.10", "6.1", "6.12", "6.18", "newest"];
@@ -21,9 +21,7 @@ fn fixtures() -> PathBuf {
 
 /// What is asked of BTF.
 fn needed() -> BTreeSet<&'static str> {
-    let functions = Telling::ALL.map(Telling::name);
-    let others = ["__cookie_v6_check", INLINED];
-    offsets::structs().chain(functions).chain(others).collect()
+    asked_about(&["__cookie_v6_check", INLINED])
 }
 
 fn fixture(kernel: &str) -> KernelBtf {

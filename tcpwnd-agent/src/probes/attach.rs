@@ -17,12 +17,12 @@ use super::{
     AttachError, CountersSnapshot, Mechanism, MechanismChoice, ProbeStatus, Settings, object,
     program,
 };
-use crate::kernel::Degradation;
 use crate::kernel::btf::{self, KernelBtf, Telling};
 use crate::kernel::features::{self, Support};
 use crate::kernel::offsets;
 use crate::kernel::preflight::{self, Host};
 use crate::kernel::symbols::{Presence, Symbols};
+use crate::kernel::{self, Degradation};
 use crate::transport::{Lost, Records, Transport};
 
 /// A hook that is not there.
@@ -76,9 +76,10 @@ impl KernelFacts {
         if let Support::Unsupported(why) = features::bpf(&host) {
             return Err(AttachError::NothingToUse(why));
         }
-        let btf = KernelBtf::load(settings.btf.as_deref())?;
+        let functions = table::functions();
+        let btf = kernel::type_information(settings.btf.as_deref(), &functions)?;
         let offsets = offsets::resolve(&btf)?;
-        let symbols = Symbols::load(&table::functions());
+        let symbols = Symbols::load(&functions);
         Ok(Self {
             btf,
             offsets,
