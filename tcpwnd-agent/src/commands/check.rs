@@ -16,7 +16,7 @@ use crate::confine::{self, Layer};
 use crate::host::{listeners, netstat, reason, sysctls};
 use crate::kernel;
 use crate::kernel::features::{Features, Support};
-use crate::kernel::preflight::{Capability, Host};
+use crate::kernel::host::{Capability, Host};
 use crate::output;
 use crate::probes::{self, Attached, ProbeStatus, TransportChoice};
 use crate::transport::Transport;

@@ -12,7 +12,8 @@ use aya::programs::ProgramType;
 use aya::sys::{is_map_supported, is_program_supported};
 
 use super::btf;
-use super::preflight::{self, Action, Host, Lockdown};
+use super::host::{Host, Lockdown};
+use super::preflight::{self, Action};
 
 /// Whether something can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ pub mod btf;
 pub mod btf_shrink;
 pub mod btf_source;
 pub mod features;
+pub mod host;
 pub mod offsets;
 pub mod preflight;
 pub mod symbols;

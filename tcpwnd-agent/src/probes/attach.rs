@@ -19,8 +19,8 @@ use super::{
 };
 use crate::kernel::btf::{self, KernelBtf, Telling};
 use crate::kernel::features::{self, Support};
+use crate::kernel::host::{self, Host};
 use crate::kernel::offsets;
-use crate::kernel::preflight::{self, Host};
 use crate::kernel::symbols::{Presence, Symbols};
 use crate::kernel::{self, Degradation};
 use crate::transport::{Lost, Records, Transport};
@@ -70,7 +70,7 @@ impl KernelFacts {
     ///
     /// Without bpf(2) or BTF, or where a field is not as the programs need it.
     pub fn read(settings: &Settings) -> Result<Self, AttachError> {
-        preflight::lift_memlock_limit();
+        host::lift_memlock_limit();
         let host = Host::read();
         // Before what is missing there too, and would be blamed: BTF.
         if let Support::Unsupported(why) = features::bpf(&host) {

@@ -7,7 +7,8 @@ use aya::programs::ProgramError;
 use super::Mechanism;
 use super::hook::Candidate;
 use crate::kernel::features::errno;
-use crate::kernel::preflight::{Action, Host};
+use crate::kernel::host::Host;
+use crate::kernel::preflight::Action;
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

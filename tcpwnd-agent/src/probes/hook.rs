@@ -13,7 +13,7 @@ use super::program::{self, Link};
 use super::table::Hook;
 use super::{AttachError, Mechanism, MechanismChoice};
 use crate::kernel::features::errno;
-use crate::kernel::preflight::Host;
+use crate::kernel::host::Host;
 use crate::kernel::symbols::Presence;
 
 /// One way to carry a hook.

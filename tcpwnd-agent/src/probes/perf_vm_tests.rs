@@ -8,7 +8,7 @@ use super::vm_tests::{
     SERVICE, V4, V6, connect, every_connection_comes_out, in_runtime, keep_capabilities, settings,
 };
 use super::{Mechanism, MechanismChoice, Settings, TransportChoice, attach};
-use crate::kernel::preflight::{Host, lift_memlock_limit};
+use crate::kernel::host::{Host, lift_memlock_limit};
 
 /// Instructions that the verifier looks at, at most, up to 5.1 (BPF_COMPLEXITY_LIMIT_INSNS).
 const MOST_SEEN: u32 = 131_072;

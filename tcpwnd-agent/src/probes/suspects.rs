@@ -14,7 +14,7 @@ use super::hook::{Carried, Workshop, candidates};
 use super::mapped::Counters;
 use super::table::Hook;
 use super::{AttachError, Settings, object};
-use crate::kernel::preflight::Host;
+use crate::kernel::host::Host;
 use crate::transport::{Lost, Records};
 
 /// Suspects that can be watched at once.

@@ -10,7 +10,7 @@ use tcpwnd_common::{ABI_VERSION, Config, Counter, HandshakeRecord, Kind, Outcome
 
 use super::{Attached, Mechanism, MechanismChoice, Settings, TransportChoice, attach};
 use crate::kernel::features::{Features, Support};
-use crate::kernel::preflight::{Capability, Host};
+use crate::kernel::host::{Capability, Host};
 
 pub(super) const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(super) const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -266,7 +266,7 @@ pub(super) const SERVICE: u64 = 1 << Capability::Bpf as u8 | 1 << Capability::Pe
 #[test]
 #[ignore = "runs in a VM: cargo xtask test"]
 fn the_services_capabilities_are_enough_for_fentry() {
-    crate::kernel::preflight::lift_memlock_limit();
+    crate::kernel::host::lift_memlock_limit();
     keep_capabilities(SERVICE);
     every_connection_comes_out(&settings(MechanismChoice::Fentry), Mechanism::Fentry);
 }
@@ -274,7 +274,7 @@ fn the_services_capabilities_are_enough_for_fentry() {
 #[test]
 #[ignore = "runs in a VM: cargo xtask test"]
 fn auto_takes_fentry_with_the_services_capabilities() {
-    crate::kernel::preflight::lift_memlock_limit();
+    crate::kernel::host::lift_memlock_limit();
     keep_capabilities(SERVICE);
     in_runtime(async {
         let attached = attach(&settings(MechanismChoice::Auto)).unwrap();
@@ -286,7 +286,7 @@ fn auto_takes_fentry_with_the_services_capabilities() {
 #[test]
 #[ignore = "runs in a VM: cargo xtask test"]
 fn debians_refusal_of_kprobes_is_explained() {
-    crate::kernel::preflight::lift_memlock_limit();
+    crate::kernel::host::lift_memlock_limit();
     keep_capabilities(SERVICE);
     in_runtime(async {
         let outcome = attach(&settings(MechanismChoice::Kprobe));

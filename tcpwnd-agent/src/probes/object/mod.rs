@@ -20,7 +20,8 @@ use super::mapped::{Counters, Listeners};
 use super::{AttachError, Settings, TransportChoice};
 use crate::kernel::btf::{KernelBtf, Telling};
 use crate::kernel::features::{self, Support, errno};
-use crate::kernel::preflight::{Action, Host};
+use crate::kernel::host::Host;
+use crate::kernel::preflight::Action;
 use crate::transport::{Records, Transport};
 
 static RING: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf.o"));
