@@ -15,7 +15,7 @@ use crate::config;
 use crate::confine::{self, Layer};
 use crate::host::{listeners, netstat, reason, sysctls};
 use crate::kernel;
-use crate::kernel::features::{Features, Support};
+use crate::kernel::features::{Features, Support, bpf};
 use crate::kernel::host::{Capability, Host};
 use crate::output;
 use crate::probes::{self, Attached, ProbeStatus, TransportChoice};
@@ -151,16 +151,20 @@ fn features(features: &Features, host: &Host, choice: TransportChoice) -> Vec<Fa
         name,
         state: state(support),
     });
-    let (transport, why) = probes::transport(choice, host);
-    let carrier = match transport {
-        Transport::Ring => "ring buffer",
-        Transport::Perf => "perf buffers",
-    };
-    let transport = Fact {
-        name: "transport",
-        state: format!("{carrier}: {why}"),
-    };
-    facts.into_iter().chain([transport]).collect()
+    // Without bpf(2) there is nothing to carry.
+    let carries = !matches!(bpf(host), Support::Unsupported(_));
+    let transport = carries.then(|| {
+        let (transport, why) = probes::transport(choice, host);
+        let carrier = match transport {
+            Transport::Ring => "ring buffer",
+            Transport::Perf => "perf buffers",
+        };
+        Fact {
+            name: "transport",
+            state: format!("{carrier}: {why}"),
+        }
+    });
+    facts.into_iter().chain(transport).collect()
 }
 
 /// What `run` could confine itself by, and why it would refuse to run if it would.
