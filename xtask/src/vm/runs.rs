@@ -10,15 +10,25 @@ use crate::command;
 /// So many scenarios of a column are named; of more, how many they are.
 const NAMED: usize = 5;
 
-/// The date, and the commit that is checked out. Answers are worth keeping without either.
+/// The date, and the commit that is checked out, with a word on what is not committed but for the
+/// documents, which answers are written into. Answers are worth keeping without either.
 pub fn now() -> String {
     let said = |program, arguments: &[&str]| {
         let said = command::output(Command::new(program).args(arguments));
         said.map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
     };
     let date = said("date", &["-u", "+%Y-%m-%d"]);
-    let commit = said("git", &["describe", "--always", "--dirty", "--exclude=*"]);
-    format!("on {date} at commit {commit}")
+    let commit = said("git", &["describe", "--always", "--exclude=*"]);
+    let changes = said(
+        "git",
+        &["diff", "HEAD", "--name-only", "--", ":/", ":!/docs"],
+    );
+    let changed = if changes.is_empty() {
+        ""
+    } else {
+        " and changes"
+    };
+    format!("on {date} at commit {commit}{changed}")
 }
 
 /// A line for each run, and which answers are of it, the earliest first.
