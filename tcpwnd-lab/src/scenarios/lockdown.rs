@@ -34,7 +34,11 @@ pub fn play(bench: &Bench) -> Result<String> {
     let mechanism = bench.launch.mechanism.name();
     let trace = ["trace", "--for", "1ms", "--mechanism", mechanism];
     refused(bench.launch.command(&trace), "lockdown")?;
-    let said = nowhere::LOCKED_DOWN.holds(bench)?;
+    let said = if booted {
+        nowhere::LOCKED_DOWN.holds(bench)?
+    } else {
+        nowhere::LOCKED_DOWN.refuses()?
+    };
     let now = hooks::objects()?;
     let left: Vec<_> = now.difference(&before).collect();
     ensure!(left.is_empty(), "left in the kernel: {left:?}");

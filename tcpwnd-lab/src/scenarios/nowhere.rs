@@ -51,6 +51,15 @@ impl Nowhere {
     /// When one does not.
     pub fn holds(&self, bench: &Bench) -> Result<String> {
         self.golden.holds(bench)?;
+        let refusal = self.refuses()?;
+        Ok(format!("check, run and trace end with 2: {refusal}"))
+    }
+
+    /// Those that watch say so; for a machine that has counted something, which `check` tells.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub fn refuses(&self) -> Result<String> {
         let refusal = self.golden.text.lines();
         let refusal = refusal.filter_map(|line| line.strip_prefix(REFUSAL)).next();
         let refusal = refusal.context("the golden does not say why it cannot run")?;
@@ -63,7 +72,7 @@ impl Nowhere {
         ] {
             self.ends(arguments, &refusal)?;
         }
-        Ok(format!("check, run and trace end with 2: {refusal}"))
+        Ok(refusal)
     }
 
     /// Ends with exit code 2 and one line on standard error, and with JSON the same on standard output.
