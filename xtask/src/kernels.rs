@@ -50,13 +50,22 @@ pub const TABLE: &[Kernel] = &[
 ];
 
 /// Kernels on which nothing can run, to see what is said there: no other test is for them.
-pub const WITHOUT: &[Kernel] = &[without(
-    "without-bpf",
-    &[
-        "kernels/without/common.config",
-        "kernels/without/bpf.config",
-    ],
-)];
+pub const WITHOUT: &[Kernel] = &[
+    without(
+        "without-bpf",
+        &[
+            "kernels/without/common.config",
+            "kernels/without/bpf.config",
+        ],
+    ),
+    without(
+        "without-tracing",
+        &[
+            "kernels/without/common.config",
+            "kernels/without/tracing.config",
+        ],
+    ),
+];
 
 const fn without(name: &'static str, fragments: &'static [&'static str]) -> Kernel {
     let source = Source::Built(Recipe {

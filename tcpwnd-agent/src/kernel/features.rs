@@ -39,6 +39,9 @@ pub struct Features {
     pub kprobe: Support,
 }
 
+const NO_TRACING: &str = "this kernel was built without BPF programs that trace it \
+                          (CONFIG_BPF_EVENTS, which comes with CONFIG_KPROBE_EVENTS)";
+
 /// The perf PMU that kprobes are attached through.
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 
@@ -53,6 +56,15 @@ impl Features {
                 raw_tracepoint: bpf.clone(),
                 fentry: bpf.clone(),
                 kprobe: bpf,
+            };
+        }
+        let tracing = tracing(host);
+        if matches!(tracing, Support::Unsupported(_)) {
+            return Self {
+                ring_buffer: ring_buffer(host),
+                raw_tracepoint: tracing.clone(),
+                fentry: tracing.clone(),
+                kprobe: tracing,
             };
         }
         Self {
@@ -89,6 +101,12 @@ pub fn bpf(host: &Host) -> Support {
     }
 }
 
+/// Whether any BPF program can trace this kernel: all kinds that are used come with one option, and
+/// this one is the oldest (bpf_types.h, include/linux).
+pub fn tracing(host: &Host) -> Support {
+    program(host, ProgramType::KProbe, NO_TRACING)
+}
+
 fn raw_tracepoint(host: &Host) -> Support {
     program(
         host,
@@ -114,11 +132,7 @@ fn kprobe(host: &Host) -> Support {
             "this kernel was built without kprobe events (CONFIG_KPROBE_EVENTS)".to_owned(),
         );
     }
-    program(
-        host,
-        ProgramType::KProbe,
-        "this kernel has no kprobe programs (CONFIG_BPF_EVENTS)",
-    )
+    program(host, ProgramType::KProbe, NO_TRACING)
 }
 
 fn program(host: &Host, kind: ProgramType, unsupported: &str) -> Support {

@@ -73,8 +73,10 @@ impl KernelFacts {
         host::lift_memlock_limit();
         let host = Host::read();
         // Before what is missing there too, and would be blamed: BTF.
-        if let Support::Unsupported(why) = features::bpf(&host) {
-            return Err(AttachError::NothingToUse(why));
+        for support in [features::bpf(&host), features::tracing(&host)] {
+            if let Support::Unsupported(why) = support {
+                return Err(AttachError::NothingToUse(why));
+            }
         }
         let functions = table::functions();
         let btf = kernel::type_information(settings.btf.as_deref(), &functions)?;

@@ -331,6 +331,12 @@ pub const ALL: &[Scenario] = &[
         nowhere::without_bpf,
     )
     .elsewhere(),
+    scenario(
+        "without_tracing",
+        "a kernel with bpf(2) and nothing that traces: likewise",
+        nowhere::without_tracing,
+    )
+    .elsewhere(),
     // The last one: the machine stays locked down.
     scenario(
         "lockdown",

@@ -82,6 +82,8 @@ pub enum Case {
     LockedDown,
     /// A kernel built without bpf(2); this one has to be.
     WithoutBpf,
+    /// A kernel built with bpf(2), and nothing that traces; this one has to be.
+    WithoutTracing,
 }
 
 /// What is so in a case.
@@ -107,7 +109,9 @@ impl Case {
             Self::WithoutBtf => (Caps::All, Mechanism::Auto, None, None),
             Self::Paranoid => (Caps::Service, Mechanism::Kprobe, None, paranoid),
             Self::ParanoidFentry => (Caps::Service, Mechanism::Fentry, None, paranoid),
-            Self::LockedDown | Self::WithoutBpf => (Caps::All, Mechanism::Auto, None, None),
+            Self::LockedDown | Self::WithoutBpf | Self::WithoutTracing => {
+                (Caps::All, Mechanism::Auto, None, None)
+            }
         };
         Setting {
             launch: Launch {
@@ -153,6 +157,7 @@ const GOLDENS: [Golden; 7] = [
 /// Where nothing can be had.
 pub const LOCKED_DOWN: Golden = golden!(LockedDown, 2, "locked_down");
 pub const WITHOUT_BPF: Golden = golden!(WithoutBpf, 2, "without_bpf");
+pub const WITHOUT_TRACING: Golden = golden!(WithoutTracing, 2, "without_tracing");
 
 impl Golden {
     /// `check` says this here, and ends so.
@@ -161,7 +166,10 @@ impl Golden {
     /// When it does not.
     pub fn holds(&self, bench: &Bench) -> Result<()> {
         // In the kernels of the matrix the same ones scale windows by it. Without BTF it is not known.
-        let shows_btf = !matches!(self.case, Case::WithoutBtf | Case::WithoutBpf);
+        let shows_btf = !matches!(
+            self.case,
+            Case::WithoutBtf | Case::WithoutBpf | Case::WithoutTracing
+        );
         let of_kernel = if shows_btf && bench.rcvlowat_sets_clamp()? {
             self.json.replace(NOT_HEEDED, HEEDED)
         } else {

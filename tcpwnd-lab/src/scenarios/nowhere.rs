@@ -2,16 +2,25 @@
 //! what they want is forbidden or absent, never the one for the other, and name where it would be
 //! switched on.
 //!
-//! Constraint: what is so here is asked of the kernel, never of the agent. The kernel without is
-//! the project's own (kernels/without), and the scenario of it is for that alone.
+//! Constraint: what is so here is asked of the kernel, never of the agent. The kernels without are
+//! the project's own (kernels/without), and scenarios of them are for those alone.
 
 use std::io;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 use super::bench::{Bench, Unsupported};
 use super::check_goldens::{self, Golden, RELEASE};
 use crate::agent::{Caps, Launch, Mechanism, Transport};
+use crate::hooks;
+
+/// What can trace the kernel.
+const TRACING: [&str; 3] = [
+    "/sys/kernel/tracing",
+    "/sys/bus/event_source/devices/kprobe",
+    "/proc/sys/kernel/kprobes-optimization",
+];
 
 /// How `check`'s line about the end of it begins.
 const REFUSAL: &str = "it cannot run here: ";
@@ -41,6 +50,12 @@ pub const LOCKED_DOWN: Nowhere = Nowhere {
 const WITHOUT_BPF: Nowhere = Nowhere {
     golden: check_goldens::WITHOUT_BPF,
     named: "CONFIG_BPF_SYSCALL",
+    never: OF_FORBIDDEN,
+};
+
+const WITHOUT_TRACING: Nowhere = Nowhere {
+    golden: check_goldens::WITHOUT_TRACING,
+    named: "CONFIG_KPROBE_EVENTS",
     never: OF_FORBIDDEN,
 };
 
@@ -112,6 +127,22 @@ pub fn without_bpf(bench: &Bench) -> Result<String> {
         return Err(Unsupported("this kernel has bpf(2)".to_owned()).into());
     }
     WITHOUT_BPF.holds(bench)
+}
+
+/// A kernel with bpf(2), and nothing that traces it.
+pub fn without_tracing(bench: &Bench) -> Result<String> {
+    if let Some(there) = TRACING.iter().find(|path| Path::new(path).exists()) {
+        return Err(Unsupported(format!("this kernel has {there}")).into());
+    }
+    if !has_bpf() {
+        return Err(Unsupported("this kernel has no bpf(2)".to_owned()).into());
+    }
+    let before = hooks::objects()?;
+    let said = WITHOUT_TRACING.holds(bench)?;
+    let now = hooks::objects()?;
+    let left: Vec<_> = now.difference(&before).collect();
+    ensure!(left.is_empty(), "left in the kernel: {left:?}");
+    Ok(said)
 }
 
 fn has_bpf() -> bool {
