@@ -32,20 +32,20 @@ fn read(sk: Object, into: &mut Child) -> Result<()> {
     into.rcvbuf = sk.get(Field::RcvBuf)?;
     into.mss_clamp = sk.get(Field::MssClamp)?;
     into.advmss = sk.get(Field::AdvMss)?;
-    into.rcv_wscale = sk.bits(Field::RcvWscale)? as u8;
-    into.snd_wscale = sk.bits(Field::SndWscale)? as u8;
-    if sk.bits(Field::WscaleOk)? != 0 {
+    into.rcv_wscale = sk.low(Field::RcvWscale)?;
+    into.snd_wscale = sk.low(Field::SndWscale)?;
+    if sk.low(Field::WscaleOk)? != 0 {
         into.flags |= child_flags::WSCALE_OK;
     }
-    if sk.bits(Field::TstampOk)? != 0 {
+    if sk.low(Field::TstampOk)? != 0 {
         into.flags |= child_flags::TSTAMP_OK;
     }
-    if sk.bits(Field::SackOk)? != 0 {
+    if sk.low(Field::SackOk)? != 0 {
         into.flags |= child_flags::SACK_OK;
     }
     let net = netns_object(sk)?;
-    into.sysctl_window_scaling = net.bits(Field::NetTcpWindowScaling)? as u8;
-    into.sysctl_timestamps = net.bits(Field::NetTcpTimestamps)? as u8;
+    into.sysctl_window_scaling = net.low(Field::NetTcpWindowScaling)?;
+    into.sysctl_timestamps = net.low(Field::NetTcpTimestamps)?;
     Ok(())
 }
 

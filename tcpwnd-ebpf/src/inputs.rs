@@ -34,8 +34,8 @@ fn socket(sk: Object, into: &mut Inputs) -> Result<()> {
     into.rcvbuf = sk.get(Field::RcvBuf)?;
     into.rcvlowat = sk.get(Field::RcvLowat)?;
     into.window_clamp = sk.get(Field::WindowClamp)?;
-    into.userlocks = sk.bits(Field::UserLocks)? as u8;
-    into.scaling_ratio = sk.bits(Field::ScalingRatio)? as u8;
+    into.userlocks = sk.low(Field::UserLocks)?;
+    into.scaling_ratio = sk.low(Field::ScalingRatio)?;
     into.accept_queue_len = sk.get(Field::AckBacklog)?;
     into.accept_queue_limit = sk.get(Field::MaxAckBacklog)?;
     into.syn_queue_len = sk.get(Field::SynQueueLen)?;
@@ -63,10 +63,10 @@ fn cgroup(sk: Object) -> Result<u64> {
 fn namespace(sk: Object, into: &mut Inputs) -> Result<()> {
     let net = netns_object(sk)?;
     into.tcp_rmem_max = net.get(Field::NetTcpRmemMax)?;
-    into.sysctl_window_scaling = net.bits(Field::NetTcpWindowScaling)? as u8;
-    into.sysctl_timestamps = net.bits(Field::NetTcpTimestamps)? as u8;
+    into.sysctl_window_scaling = net.low(Field::NetTcpWindowScaling)?;
+    into.sysctl_timestamps = net.low(Field::NetTcpTimestamps)?;
     // Signed and small (-31 to 31); its lowest byte is its value.
-    into.adv_win_scale = net.bits(Field::NetTcpAdvWinScale)? as i8;
+    into.adv_win_scale = net.low(Field::NetTcpAdvWinScale)? as i8;
     Ok(())
 }
 

@@ -22,7 +22,21 @@ impl Env {
     /// The kernel object at an address.
     #[inline(always)]
     pub fn object(self, address: *const u8) -> Object {
-        Object { address, env: self }
+        Object {
+            address,
+            env: self,
+            typed: false,
+        }
+    }
+
+    /// The kernel object that is an argument of a tracing program (fentry, fexit) or its result. The
+    /// verifier refuses to load a program that says so of anything else.
+    #[inline(always)]
+    pub fn argument(self, address: *const u8) -> Object {
+        Object {
+            typed: true,
+            ..self.object(address)
+        }
     }
 
     /// The same from where the address was noted down.

@@ -26,7 +26,7 @@ use tcpwnd_common::{Counter, Field, Probe};
 #[fentry(function = "tcp_conn_request")]
 pub fn conn_request_fentry(ctx: FEntryContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
-        arrived(Probe::ConnRequest, env.object(ctx.arg(2)));
+        arrived(Probe::ConnRequest, env.argument(ctx.arg(2)));
     }
     0
 }
@@ -42,8 +42,8 @@ pub fn conn_request_kprobe(ctx: ProbeContext) -> u32 {
 #[fentry(function = "tcp_get_cookie_sock")]
 pub fn get_cookie_sock_fentry(ctx: FEntryContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
-        arrived(Probe::GetCookieSock, env.object(ctx.arg(0)));
-        bpf_request::look_at(env.object(ctx.arg(2)));
+        arrived(Probe::GetCookieSock, env.argument(ctx.arg(0)));
+        bpf_request::look_at(env.argument(ctx.arg(2)));
     }
     0
 }
@@ -65,7 +65,8 @@ pub fn check_req_fexit(ctx: FExitContext) -> i32 {
     } else {
         context::word::<5>(&ctx)
     };
-    checked(env.object(ctx.arg(0)), env.object(ctx.arg(1)), result);
+    let (sk, skb) = (env.argument(ctx.arg(0)), env.argument(ctx.arg(1)));
+    checked(sk, skb, result);
     0
 }
 

@@ -49,8 +49,8 @@ fn begun(sk: Object, key: &FlowKey) {
     }
     let mut note = nothing();
     let read = flow::netns_object(sk).and_then(|net| {
-        note.begun_window_scaling = net.bits(Field::NetTcpWindowScaling)? as u8;
-        note.begun_timestamps = net.bits(Field::NetTcpTimestamps)? as u8;
+        note.begun_window_scaling = net.low(Field::NetTcpWindowScaling)?;
+        note.begun_timestamps = net.low(Field::NetTcpTimestamps)?;
         Ok(())
     });
     if read.is_ok() {
@@ -99,7 +99,7 @@ pub fn answered(sk: Object, skb: Object) -> Result<()> {
     let snd_una: u32 = sk.get(Field::SndUna)?;
     note.acknowledged = options::acknowledgement(header)?.wrapping_sub(snd_una);
     note.tcp_flags = options::flags(header)?;
-    note.rcv_wscale = sk.bits(Field::RcvWscale)? as u8;
+    note.rcv_wscale = sk.low(Field::RcvWscale)?;
     note.window_clamp = sk.get(Field::WindowClamp)?;
     options::copy(header, &mut note.options)?;
     note.flags |= connect_flags::ANSWERED;
@@ -114,7 +114,7 @@ fn established(sk: Object, key: &FlowKey) {
         return count(Counter::Filtered);
     }
     // tcp_connect (net/ipv4/tcp_output.c) establishes such a socket at once.
-    if sk.bits(Field::Repair).is_ok_and(|repair| repair != 0) {
+    if sk.low(Field::Repair).is_ok_and(|repair| repair != 0) {
         forget(sk);
         return count(Counter::Restored);
     }

@@ -28,7 +28,7 @@ pub fn look_at(req: Object) {
 )]
 #[inline(always)]
 fn mark(req: Object) -> Result<()> {
-    if req.bits(Field::ReqSyncookie)? == 0 {
+    if req.low(Field::ReqSyncookie)? == 0 {
         return Ok(());
     }
     let mut key = FlowKey::ZERO;

@@ -36,8 +36,8 @@ pub fn cookie_v4_check_fexit(ctx: FExitContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
         returned(
             Probe::CookieV4Check,
-            Some(ctx.arg(0)),
-            env.object(ctx.arg(2)),
+            Some(env.argument(ctx.arg(0))),
+            env.argument(ctx.arg(2)),
         );
     }
     0
@@ -54,8 +54,8 @@ pub fn cookie_v6_check_fexit(ctx: FExitContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
         returned(
             Probe::CookieV6Check,
-            Some(ctx.arg(0)),
-            env.object(ctx.arg(2)),
+            Some(env.argument(ctx.arg(0))),
+            env.argument(ctx.arg(2)),
         );
     }
     0
@@ -100,15 +100,15 @@ fn entered(sk: u64) {
 
 /// `sk` is the listener where the mechanism knows it, else the entry's notes do.
 #[inline(always)]
-fn returned(probe: Probe, sk: Option<u64>, result: Object) {
+fn returned(probe: Probe, sk: Option<Object>, result: Object) {
     run(probe);
     let Some(call) = cookie_call() else { return };
     let noted = call.inside != 0;
     call.inside = 0;
-    if !noted || sk.is_some_and(|sk| sk != call.sk) {
+    if !noted || sk.is_some_and(|sk| sk.id() != call.sk) {
         return count(Counter::EntryMissed);
     }
-    let listener = result.env.object_at(call.sk);
+    let listener = sk.unwrap_or(result.env.object_at(call.sk));
     let made_child = is_child(result);
     if call.hash == HASH_NOT_ASKED && !made_child {
         return;

@@ -16,11 +16,12 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use tcpwnd_common::{
-    Counter, Field, FlowKey, Handshake, ListenerSlot, Probe, SynAck, handshake_flags, synack_flags,
+    Counter, Field, FlowKey, Handshake, Inputs, ListenerSlot, Probe, SynAck, handshake_flags,
+    synack_flags,
 };
 
 /// Of sk_userlocks (include/net/sock.h): SO_RCVBUF was set.
-const SOCK_RCVBUF_LOCK: u32 = 2;
+const SOCK_RCVBUF_LOCK: u8 = 2;
 
 /// TCP_SYNACK_COOKIE (include/net/tcp.h).
 const SYNACK_COOKIE: u32 = 2;
@@ -42,13 +43,13 @@ pub fn make_synack_fexit(ctx: FExitContext) -> i32 {
         (0, context::word::<5>(&ctx))
     };
     let call = Call {
-        sk: env.object(ctx.arg(0)),
-        dst: env.object(ctx.arg(1)),
-        req: env.object(ctx.arg(2)),
+        sk: env.argument(ctx.arg(0)),
+        dst: env.argument(ctx.arg(1)),
+        req: env.argument(ctx.arg(2)),
         kind: ctx.arg(4),
-        syn_skb: env.object_at(syn_skb),
+        syn_skb: env.argument(syn_skb as *const u8),
     };
-    built(&call, env.object_at(skb));
+    built(&call, env.argument(skb as *const u8));
     0
 }
 
@@ -155,7 +156,7 @@ fn record(call: &Call, skb: Object, key: &FlowKey) -> Result<()> {
             new.flags = handshake_flags::PREVIOUS_KEPT;
         }
     }
-    inputs::fill(listener(call)?, call.dst, &mut new.inputs);
+    fill_inputs(call, &mut new.inputs)?;
     if !call.syn_skb.is_null() {
         let syn = options::tcp_header(call.syn_skb)?;
         options::copy(syn, &mut new.syn)?;
@@ -205,7 +206,7 @@ fn is_of_another_call(call: &Call, header: Object) -> bool {
 
 #[inline(always)]
 fn is_cookie(call: &Call) -> Result<bool> {
-    Ok(call.kind == SYNACK_COOKIE || call.req.bits(Field::ReqSyncookie)? != 0)
+    Ok(call.kind == SYNACK_COOKIE || call.req.low(Field::ReqSyncookie)? != 0)
 }
 
 #[inline(always)]
@@ -215,34 +216,38 @@ fn describe(call: &Call, header: Object, into: &mut SynAck) -> Result<()> {
     into.ktime_ns = unsafe { bpf_ktime_get_ns() };
     into.isn = options::sequence(header)?;
     into.window_clamp = req.get(Field::ReqWindowClamp)?;
-    into.rcv_wscale = req.bits(Field::ReqRcvWscale)? as u8;
-    into.snd_wscale = req.bits(Field::ReqSndWscale)? as u8;
+    into.rcv_wscale = req.low(Field::ReqRcvWscale)?;
+    into.snd_wscale = req.low(Field::ReqSndWscale)?;
     into.kind = call.kind as u8;
     let mut flags = 0;
     if is_cookie(call)? {
         flags |= synack_flags::COOKIE;
     }
-    if call.sk.get::<u8>(Field::State)? as u32 != states::LISTEN {
+    if !is_listener(call.sk)? {
         flags |= synack_flags::FAST_OPEN;
     }
-    if req.bits(Field::ReqWscaleOk)? != 0 {
+    if req.low(Field::ReqWscaleOk)? != 0 {
         flags |= synack_flags::WSCALE_OK;
     }
-    if req.bits(Field::ReqTstampOk)? != 0 {
+    if req.low(Field::ReqTstampOk)? != 0 {
         flags |= synack_flags::TSTAMP_OK;
     }
     into.flags = flags;
     options::copy(header, &mut into.options)
 }
 
+#[inline(always)]
+fn is_listener(sk: Object) -> Result<bool> {
+    Ok(sk.get::<u8>(Field::State)? as u32 == states::LISTEN)
+}
+
 /// The listener of a call: for Fast Open the first argument is the child.
 #[inline(always)]
 fn listener(call: &Call) -> Result<Object> {
-    if call.sk.get::<u8>(Field::State)? as u32 == states::LISTEN {
-        Ok(call.sk)
-    } else {
-        call.req.follow(Field::ReqListener)
+    if is_listener(call.sk)? {
+        return Ok(call.sk.untyped());
     }
+    call.req.follow(Field::ReqListener)
 }
 
 #[inline(always)]
@@ -251,15 +256,25 @@ fn note_state(listener: Object, slot: &mut ListenerSlot) -> Result<()> {
     slot.accept_queue_limit = listener.get(Field::MaxAckBacklog)?;
     slot.syn_queue_len = listener.get(Field::SynQueueLen)?;
     slot.receive_buffer = listener.get(Field::RcvBuf)?;
-    let locks = listener.bits(Field::UserLocks)?;
+    let locks = listener.low(Field::UserLocks)?;
     slot.receive_buffer_locked = u32::from(locks & SOCK_RCVBUF_LOCK != 0);
     slot.drops = listener.get(Field::Drops)?;
     Ok(())
 }
 
+/// Counts for the listener of a call. Apart for an argument, whose type the verifier knows, and
+/// what is not one.
 #[inline(always)]
 fn count_listener(call: &Call) {
-    let Ok(listener) = listener(call) else { return };
+    if call.sk.typed && is_listener(call.sk).unwrap_or(false) {
+        count_at(call, call.sk);
+    } else if let Ok(listener) = listener(call) {
+        count_at(call, listener);
+    }
+}
+
+#[inline(always)]
+fn count_at(call: &Call, listener: Object) {
     let Some(slot) = listeners::slot_of(listener) else {
         return;
     };
@@ -269,4 +284,15 @@ fn count_listener(call: &Call) {
     }
     // What was read before something could not be is newer than what was there.
     let _ = note_state(listener, slot);
+}
+
+/// Notes what the scale was computed from; apart as in [`count_listener`].
+#[inline(always)]
+fn fill_inputs(call: &Call, into: &mut Inputs) -> Result<()> {
+    if call.sk.typed && is_listener(call.sk)? {
+        inputs::fill(call.sk, call.dst, into);
+    } else {
+        inputs::fill(listener(call)?, call.dst, into);
+    }
+    Ok(())
 }

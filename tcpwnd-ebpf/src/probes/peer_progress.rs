@@ -22,7 +22,7 @@ use tcpwnd_common::{
 pub fn peer_progress_fentry(ctx: FEntryContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
         // An unreadable socket is none of the suspects.
-        let _ = entered(env.object(ctx.arg(0)));
+        let _ = entered(env.argument(ctx.arg(0)));
     }
     0
 }
@@ -99,7 +99,7 @@ fn send(sk: Object, key: &FlowKey, now: &Suspect) {
         snd_nxt: sk.get(Field::SndNxt).unwrap_or(0),
         srtt_us8: sk.get(Field::SrttUs).unwrap_or(0),
         number: now.seen,
-        rcv_wscale: sk.bits(Field::RcvWscale).unwrap_or(0),
+        rcv_wscale: sk.low(Field::RcvWscale).unwrap_or(0).into(),
     });
     count(if entry.submit(sk.env) {
         Counter::WindowsSent

@@ -29,10 +29,8 @@ const NO_ACK: Ack = Ack {
 #[fentry(function = "tcp_rcv_state_process")]
 pub fn rcv_state_process_fentry(ctx: FEntryContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
-        let sk = env.object(ctx.arg(0));
-        // SAFETY: the argument as it came.
-        let state = unsafe { sk.byte_of_argument(Field::State) };
-        entered(sk, env.object(ctx.arg(1)), state);
+        let (sk, skb) = (env.argument(ctx.arg(0)), env.argument(ctx.arg(1)));
+        entered(sk, skb);
     }
     0
 }
@@ -40,16 +38,16 @@ pub fn rcv_state_process_fentry(ctx: FEntryContext) -> i32 {
 #[kprobe]
 pub fn rcv_state_process_kprobe(ctx: ProbeContext) -> u32 {
     if let (Some(env), Some(sk), Some(skb)) = (Env::new(&ctx), ctx.arg(0), ctx.arg(1)) {
-        let sk = env.object(sk);
-        if let Ok(state) = sk.get(Field::State) {
-            entered(sk, env.object(skb), state);
-        }
+        entered(env.object(sk), env.object(skb));
     }
     0
 }
 
 #[inline(always)]
-fn entered(sk: Object, skb: Object, state: u8) {
+fn entered(sk: Object, skb: Object) {
+    let Ok(state) = sk.get::<u8>(Field::State) else {
+        return;
+    };
     // Without the note the verdict says that the packet was not seen; nothing to do here.
     if sk.env.serves() && state as u32 == states::SYN_RECV {
         run(Probe::RcvStateProcess);

@@ -21,7 +21,7 @@ use tcpwnd_common::{
 #[fentry(function = "__tcp_select_window")]
 pub fn select_window_fentry(ctx: FEntryContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
-        entered(env.object(ctx.arg(0)));
+        entered(env.argument(ctx.arg(0)));
     }
     0
 }
@@ -98,7 +98,7 @@ fn describe(sk: Object, watch: &Watch) -> WindowRecord {
         flow: watch.flow,
         rcv_wnd: watch.rcv_wnd,
         srtt_us8: sk.get(Field::SrttUs).unwrap_or(0),
-        rcv_wscale: sk.bits(Field::RcvWscale).unwrap_or(0) as u8,
+        rcv_wscale: sk.low(Field::RcvWscale).unwrap_or(0),
         number: watch.seen as u8,
         last: (watch.seen + 1 >= WINDOWS_PER_WATCH) as u8,
         reserved: 0,

@@ -31,7 +31,7 @@ use tcpwnd_common::{Counter, Field, FlowKey, Probe, ProxySynAck, TcpOptions, pro
 #[fentry(function = "ip_route_me_harder")]
 pub fn synproxy_synack_fentry(ctx: FEntryContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
-        let (net, skb) = (env.object(ctx.arg(0)), env.object(ctx.arg(2)));
+        let (net, skb) = (env.argument(ctx.arg(0)), env.argument(ctx.arg(2)));
         leaving_v4(net, ctx.arg(1), skb);
     }
     0
@@ -49,7 +49,7 @@ pub fn synproxy_synack_kprobe(ctx: ProbeContext) -> u32 {
 #[fentry(function = "ip6_local_out")]
 pub fn synproxy_synack_ipv6_fentry(ctx: FEntryContext) -> i32 {
     if let Some(env) = Env::new(&ctx) {
-        let (net, skb) = (env.object(ctx.arg(0)), env.object(ctx.arg(2)));
+        let (net, skb) = (env.argument(ctx.arg(0)), env.argument(ctx.arg(2)));
         leaving_v6(net, ctx.arg(1), skb);
     }
     0
@@ -154,9 +154,9 @@ fn ipv6(net: Object, packet: &Packet) -> Result<()> {
 /// Notes a SYN+ACK under its flow. What listens there, and on which interface, is not known here.
 #[inline(always)]
 fn record(net: Object, tcp: Object, key: &mut FlowKey) -> Result<()> {
-    let [source, destination]: [[u8; 2]; 2] = tcp.at(0)?;
-    key.local_port = u16::from_be_bytes(source);
-    key.remote_port = u16::from_be_bytes(destination);
+    let ports = u32::from_be(tcp.at(0)?);
+    key.local_port = (ports >> 16) as u16;
+    key.remote_port = ports as u16;
     key.netns = net.get(Field::NetInum)?;
     if !flow::wanted(net.env, key) {
         return Ok(());
