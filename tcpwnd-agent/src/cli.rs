@@ -33,7 +33,7 @@ pub const ENV_PREFIX: &str = "TCPWND_";
     args_override_self = true
 )]
 pub struct Cli {
-    /// More detail in errors; twice: the verifier's log as well
+    /// More detail: what starting took, and why of errors; twice: the verifier's log as well
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
 

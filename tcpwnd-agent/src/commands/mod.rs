@@ -37,8 +37,8 @@ pub const INCONCLUSIVE: u8 = 3;
 pub fn run(cli: Cli) -> Result<u8> {
     process::without_huge_pages();
     match cli.command {
-        Command::Trace(args) => trace::run(&args),
-        Command::Run(args) => run::run(&args),
+        Command::Trace(args) => trace::run(&args, cli.verbose),
+        Command::Run(args) => run::run(&args, cli.verbose),
         Command::Check(args) => check::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::Btf(args) => btf::run(&args),

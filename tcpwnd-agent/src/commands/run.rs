@@ -34,7 +34,7 @@ use crate::state::Keeper;
 ///
 /// # Errors
 /// When an option is wrong, the address is taken, or it cannot run here.
-pub fn run(args: &RunArgs) -> Result<u8> {
+pub fn run(args: &RunArgs, verbose: u8) -> Result<u8> {
     if args.print_config {
         io::stdout().write_all(config::print_run(args)?.as_bytes())?;
         return Ok(CLEAN);
@@ -51,6 +51,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         &runtime,
         watch_and_serve(
             args,
+            verbose,
             &settings,
             (filter, ignored),
             (recent, keeper),
@@ -61,6 +62,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
 
 async fn watch_and_serve(
     args: &RunArgs,
+    verbose: u8,
     settings: &probes::Settings,
     (filter, ignored): (Filter, Networks),
     (recent, mut keeper): (Recent, Option<Keeper>),
@@ -71,6 +73,7 @@ async fn watch_and_serve(
     let watched = Watched::by(&filter, args.role.role);
     let wanted = filter.clone();
     let (mut session, mut records) = Session::start(settings, filter, ignored)?;
+    session.tell_startup(verbose);
     let mut manager = ServiceManager::new();
     if let Some(keeper) = &mut keeper {
         keep::take_over(keeper, &mut session, &wanted, &watched);

@@ -242,6 +242,13 @@ impl Session {
         self.attached.status()
     }
 
+    /// Says on standard error what starting took, if it was asked for (`-v`).
+    pub fn tell_startup(&self, verbose: u8) {
+        if verbose > 0 {
+            eprintln!("tcpwnd: {}", self.attached.startup());
+        }
+    }
+
     /// When watching began, nanoseconds of CLOCK_MONOTONIC.
     #[must_use]
     pub fn watching_since_ktime_ns(&self) -> u64 {

@@ -29,15 +29,16 @@ const TICK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When an option is wrong, or it cannot run here.
-pub fn run(args: &TraceArgs) -> Result<u8> {
+pub fn run(args: &TraceArgs, verbose: u8) -> Result<u8> {
     let filter = Filter::resolve(&args.filter)?;
     let settings = config::settings(&filter, args.role, &args.kernel, args.confirm)?;
     let ignored = config::ignored_peers(&args.ignore)?;
-    super::runtime()?.block_on(trace(args, &settings, filter, ignored))
+    super::runtime()?.block_on(trace(args, verbose, &settings, filter, ignored))
 }
 
 async fn trace(
     args: &TraceArgs,
+    verbose: u8,
     settings: &probes::Settings,
     filter: Filter,
     ignored: Networks,
@@ -45,6 +46,7 @@ async fn trace(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (mut session, mut records) = Session::start(settings, filter, ignored)?;
+    session.tell_startup(verbose);
     let mut out = Output::new(args)?;
     let begun = Instant::now();
     session::announce(args.ready_file.as_deref())?;

@@ -8,21 +8,21 @@ use std::path::Path;
 use aya::{Btf, Ebpf};
 use tcpwnd_common::{Counter, ListenerSlot, Probe};
 
+use super::facts::KernelFacts;
 use super::failure::one_line;
 use super::hook::{Carried, Workshop, candidates};
 use super::mapped::{Counters, Listeners};
+use super::startup::{Startup, Stopwatch};
 use super::table::{self, HOOKS, Hook, NO_SYNPROXY, SYNPROXY, SYNPROXY_MARK, WINDOW};
 use super::unseen::{Reading, Unseen};
 use super::{
     AttachError, CountersSnapshot, Mechanism, MechanismChoice, ProbeStatus, Settings, object,
     program,
 };
-use crate::kernel::btf::{self, KernelBtf, Telling};
-use crate::kernel::features::{self, Support};
-use crate::kernel::host::{self, Host};
-use crate::kernel::offsets;
+use crate::kernel::Degradation;
+use crate::kernel::btf::{self, Telling};
+use crate::kernel::host::Host;
 use crate::kernel::symbols::{Presence, Symbols};
-use crate::kernel::{self, Degradation};
 use crate::transport::{Lost, Records, Transport};
 
 /// A hook that is not there.
@@ -48,56 +48,8 @@ pub struct Attached {
     unseen: Unseen,
     kprobe_misses_are_counted: bool,
     rcvbuf_sets_clamp: bool,
+    startup: Startup,
     host: Host,
-}
-
-/// What has to be known of the kernel before anything can be loaded.
-pub struct KernelFacts {
-    /// Its types.
-    pub btf: KernelBtf,
-    /// Where the fields are that the programs read.
-    pub offsets: offsets::Offsets,
-    /// Its functions.
-    pub symbols: Symbols,
-    /// For the reasons.
-    pub host: Host,
-}
-
-impl KernelFacts {
-    /// Finds it out.
-    ///
-    /// # Errors
-    ///
-    /// Without bpf(2) or BTF, or where a field is not as the programs need it.
-    pub fn read(settings: &Settings) -> Result<Self, AttachError> {
-        host::lift_memlock_limit();
-        let host = Host::read();
-        // Before what is missing there too, and would be blamed: BTF.
-        for support in [features::bpf(&host), features::tracing(&host)] {
-            if let Support::Unsupported(why) = support {
-                return Err(AttachError::NothingToUse(why));
-            }
-        }
-        let functions = table::functions();
-        let btf = kernel::type_information(settings.btf.as_deref(), &functions)?;
-        let offsets = offsets::resolve(&btf)?;
-        let symbols = Symbols::load(&functions);
-        Ok(Self {
-            btf,
-            offsets,
-            symbols,
-            host,
-        })
-    }
-
-    /// Whether the kernel has a function. Without kallsyms the BTF says which there are.
-    pub fn presence(&self, name: &str) -> Presence {
-        match self.symbols.presence(name) {
-            Presence::Unknown if self.btf.has_function(name) => Presence::Present,
-            Presence::Unknown => Presence::Missing,
-            known => known,
-        }
-    }
 }
 
 /// Loads and attaches everything that `settings` ask for. All or nothing: after an error nothing
@@ -111,7 +63,11 @@ impl KernelFacts {
 ///
 /// Outside of a tokio runtime with I/O enabled.
 pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
+    let mut watch = Stopwatch::start();
+    let mut startup = Startup::default();
     let facts = KernelFacts::read(settings)?;
+    let own_types = fentry_btf(settings.mechanism);
+    startup.btf = watch.lap();
     let KernelFacts { btf, host, .. } = &facts;
     let mut degradations = facts.offsets.degradations.clone();
     if matches!(facts.symbols, Symbols::Unreadable) {
@@ -122,6 +78,7 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
     }
     let synproxy = facts.presence(SYNPROXY_MARK) == Presence::Present;
     let loaded = object::load(settings, btf, facts.offsets.table, synproxy, host)?;
+    startup.maps = watch.lap();
     if loaded.counters.are_looked_up() {
         degradations.push(Degradation {
             what: "array maps that can be mapped into memory",
@@ -146,9 +103,12 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         kprobe_misses_are_counted: btf.locate("bpf_link_info.perf_event.kprobe.missed").is_ok(),
         // As net/ipv4/tcp.c of 7.3 has it; 6.18 has not.
         rcvbuf_sets_clamp: btf.parameters(Telling::SetRcvbuf).is_some(),
+        startup,
         host: facts.host,
     };
-    attached.attach_all(settings, |name| facts.presence(name))?;
+    attached.attach_all(settings, &own_types, &mut watch, |name| {
+        facts.presence(name)
+    })?;
     let mut unseen = Unseen::default();
     unseen.begin(|| attached.state_changes());
     attached.unseen = unseen;
@@ -159,12 +119,13 @@ impl Attached {
     fn attach_all(
         &mut self,
         settings: &Settings,
+        own_types: &Result<Btf, String>,
+        watch: &mut Stopwatch,
         presence: impl Fn(&str) -> Presence,
     ) -> Result<(), AttachError> {
-        let btf = fentry_btf(settings.mechanism);
         let mut shop = Workshop {
             ebpf: &mut self.ebpf,
-            btf: btf.as_ref().map_err(String::as_str),
+            btf: own_types.as_ref().map_err(String::as_str),
             host: &self.host,
         };
         let roles = settings.config.roles;
@@ -189,6 +150,7 @@ impl Attached {
                 _ => self.hooks.push(Carried::load(hook, ways, &mut shop)?),
             }
         }
+        self.startup.load = watch.lap();
         for mut hook in std::mem::take(&mut self.synproxy) {
             match hook.attach(&mut shop) {
                 Ok(()) => self.synproxy.push(hook),
@@ -199,6 +161,7 @@ impl Attached {
             hook.attach(&mut shop)?;
         }
         self.watching_since_ktime_ns = monotonic_ns();
+        self.startup.attach = watch.lap();
         if settings.config.confirm != 0 {
             let choice = window_choice(&self.hooks, settings.mechanism);
             match Carried::load(&WINDOW, candidates(&WINDOW, choice, &presence), &mut shop) {
@@ -206,6 +169,7 @@ impl Attached {
                 // Verdicts do not rest on it: say so, and go on.
                 Err(error) => self.absent.push(absent(&WINDOW, &error.to_string())),
             }
+            self.startup.load += watch.lap();
         }
         Ok(())
     }
@@ -213,6 +177,12 @@ impl Attached {
     /// The source of records; it can be taken once.
     pub fn take_events(&mut self) -> Option<Records> {
         self.records.take()
+    }
+
+    /// What starting took.
+    #[must_use]
+    pub fn startup(&self) -> Startup {
+        self.startup
     }
 
     /// The programs' counters now.

@@ -8,6 +8,7 @@
 
 mod attach;
 mod error;
+mod facts;
 mod failure;
 mod hook;
 #[cfg(feature = "debug-log")]
@@ -15,6 +16,7 @@ mod log;
 mod mapped;
 mod object;
 mod program;
+mod startup;
 mod status;
 mod suspects;
 mod table;

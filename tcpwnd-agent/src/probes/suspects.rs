@@ -9,7 +9,8 @@ use aya::maps::{HashMap, MapError};
 use aya::{Ebpf, Pod};
 use tcpwnd_common::{Counter, FlowKey, Probe, SUSPECT_LIMIT, Suspect};
 
-use super::attach::{KernelFacts, fentry_btf};
+use super::attach::fentry_btf;
+use super::facts::KernelFacts;
 use super::hook::{Carried, Workshop, candidates};
 use super::mapped::Counters;
 use super::table::Hook;

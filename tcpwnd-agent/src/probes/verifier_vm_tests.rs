@@ -12,7 +12,7 @@ use aya::programs::ProgramError;
 use aya::{Btf, Ebpf, VerifierLogLevel};
 use tcpwnd_common::{Config, FAMILY_IPV4, MAX_PORT_RANGES, PortRange, ROLE_CLIENT, ROLE_SERVER};
 
-use super::attach::KernelFacts;
+use super::facts::KernelFacts;
 use super::hook::candidates;
 use super::object::{self, VERIFIER_LOG};
 use super::suspects::PROGRESS;
