@@ -32,7 +32,8 @@ const OUTER_VARIABLES: [&str; 7] = [
 struct Object {
     /// Its name in `$OUT_DIR`.
     name: &'static str,
-    /// Under `target`. One for each: cargo would compile `core` anew whenever the flags change.
+    /// Under `target`. One for each, and for each architecture: cargo would compile `core` anew
+    /// whenever the flags change.
     folder: &'static str,
     /// Of the crate.
     features: &'static [&'static str],
@@ -96,12 +97,20 @@ fn make(workspace: &Path, object: &Object, mut cargo: Command) -> Result<(), Box
     if !status.success() {
         return Err(format!("building tcpwnd-ebpf for {TARGET} failed: {status}").into());
     }
-    let built = workspace
-        .join(object.folder)
+    let built = folder(workspace, object)?
         .join(TARGET)
         .join("release/tcpwnd-ebpf");
     let place = Path::new(&variable("OUT_DIR")?).join(object.name);
     keep(&built, &place)
+}
+
+/// Where an object is built.
+fn folder(workspace: &Path, object: &Object) -> Result<PathBuf, Box<dyn Error>> {
+    let name = match variable("CARGO_CFG_TARGET_ARCH")?.as_str() {
+        "x86_64" => object.folder.to_owned(),
+        other => format!("{}-{other}", object.folder),
+    };
+    Ok(workspace.join(name))
 }
 
 /// Copies an object, without what only a debugger would read.
@@ -143,7 +152,7 @@ fn cargo(workspace: &Path, object: &Object) -> Result<Command, Box<dyn Error>> {
         .args(["build", "--release", "-p", "tcpwnd-ebpf"])
         .args(["--target", TARGET, "-Z", "build-std=core"])
         .arg("--target-dir")
-        .arg(workspace.join(object.folder))
+        .arg(folder(workspace, object)?)
         // build-std is unstable; this is what lets a stable compiler take it.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))

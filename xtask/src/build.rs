@@ -9,17 +9,21 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
+use crate::arch::Arch;
 use crate::command;
 use crate::paths;
+use crate::setup::foreign;
 
 /// Named explicitly so that build scripts and procedural macros stay dynamic.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+const TARGET: &str = Arch::X86_64.target();
 
 /// The variable from which the agent takes its revision (tcpwnd-agent/src/output/itself.rs).
 const REVISION: &str = "TCPWND_REVISION";
 
 /// The static binaries.
 pub struct Binaries {
+    /// What they run on.
+    pub arch: Arch,
     /// `tcpwnd`.
     pub agent: PathBuf,
     /// `tcpwnd-lab`.
@@ -32,13 +36,23 @@ pub struct Binaries {
 ///
 /// When cargo fails; it has said why.
 pub fn run() -> anyhow::Result<Binaries> {
-    let mut cargo = static_cargo("build");
+    run_for(Arch::X86_64)
+}
+
+/// As [`run`], for an architecture.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub fn run_for(arch: Arch) -> anyhow::Result<Binaries> {
+    let mut cargo = static_cargo("build", arch)?;
     if let Some(revision) = revision() {
         cargo.env(REVISION, revision);
     }
     command::run(cargo.args(["-p", "tcpwnd-agent", "-p", "tcpwnd-lab"]))?;
-    let folder = paths::target().join(TARGET).join("release");
+    let folder = target(arch).join(arch.target()).join("release");
     Ok(Binaries {
+        arch,
         agent: folder.join("tcpwnd"),
         lab: folder.join("tcpwnd-lab"),
     })
@@ -137,8 +151,17 @@ fn revision() -> Option<OsString> {
 ///
 /// When cargo fails (it has said why), or names no program.
 pub fn agent_tests() -> anyhow::Result<PathBuf> {
+    agent_tests_for(Arch::X86_64)
+}
+
+/// As [`agent_tests`], for an architecture.
+///
+/// # Errors
+///
+/// As for [`agent_tests`].
+pub fn agent_tests_for(arch: Arch) -> anyhow::Result<PathBuf> {
     let messages = command::output(
-        static_cargo("test")
+        static_cargo("test", arch)?
             .args(["--no-run", "-p", "tcpwnd-agent", "--bin", "tcpwnd"])
             .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit()),
@@ -158,15 +181,44 @@ fn test_program(message: &str) -> Option<PathBuf> {
 
 /// cargo for static programs without debug information, all with the same flags, so that what
 /// they have in common is built once.
-fn static_cargo(subcommand: &str) -> Command {
+fn static_cargo(subcommand: &str, arch: Arch) -> anyhow::Result<Command> {
     let mut cargo = cargo(&paths::workspace());
     cargo
-        .args([subcommand, "--quiet", "--release", "--target", TARGET])
+        .args([subcommand, "--quiet", "--release"])
+        .args(["--target", arch.target()])
         .arg("--target-dir")
-        .arg(paths::target())
+        .arg(target(arch))
         // Warnings are clippy's matter; cargo would repeat them before each VM.
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Awarnings");
-    cargo
+    if arch == Arch::Aarch64 {
+        cargo.env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+            foreign::LINKER,
+        );
+        if !has_std(arch)? {
+            // From the source that set-up has for the kernel programs. It is unstable; this is what
+            // lets a stable compiler do it.
+            cargo.args(["-Z", "build-std=std,panic_unwind"]);
+            cargo.env("RUSTC_BOOTSTRAP", "1");
+        }
+    }
+    Ok(cargo)
+}
+
+/// Where is built for an architecture: what the variables above change would be built anew each time
+/// in one folder.
+fn target(arch: Arch) -> PathBuf {
+    match arch {
+        Arch::X86_64 => paths::target(),
+        Arch::Aarch64 => paths::target().join("aarch64"),
+    }
+}
+
+/// Whether rustc has a compiled standard library for it.
+fn has_std(arch: Arch) -> anyhow::Result<bool> {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", arch.target()]);
+    Ok(Path::new(command::output(&mut rustc)?.trim()).is_dir())
 }
 
 /// The cargo that runs this program, in `folder`, without what it or its user set for this program.

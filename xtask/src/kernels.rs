@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
+use crate::arch::Arch;
 use crate::paths;
 use crate::setup::source::Recipe;
 
@@ -16,6 +17,8 @@ use crate::setup::source::Recipe;
 pub struct Kernel {
     /// What it is called on the command line and in results.
     pub name: &'static str,
+    /// What it runs on.
+    pub arch: Arch,
     /// Where it comes from.
     pub source: Source,
 }
@@ -40,6 +43,7 @@ pub enum Source {
 pub const TABLE: &[Kernel] = &[
     Kernel {
         name: "5.10-affected",
+        arch: Arch::X86_64,
         source: Source::Affected,
     },
     debian("5.10", &["bullseye", "bullseye-security"], "5.10."),
@@ -67,6 +71,12 @@ pub const WITHOUT: &[Kernel] = &[
     ),
 ];
 
+/// Kernels of other architectures, for VMs of whoever names them.
+pub const FOREIGN: &[Kernel] = &[Kernel {
+    arch: Arch::Aarch64,
+    ..debian("6.12-arm64", &["trixie", "trixie-security"], "6.12.")
+}];
+
 const fn without(name: &'static str, fragments: &'static [&'static str]) -> Kernel {
     let source = Source::Built(Recipe {
         package: "linux-source-6.12",
@@ -75,7 +85,11 @@ const fn without(name: &'static str, fragments: &'static [&'static str]) -> Kern
         fragments,
         minutes: 6,
     });
-    Kernel { name, source }
+    Kernel {
+        name,
+        arch: Arch::X86_64,
+        source,
+    }
 }
 
 const fn debian(
@@ -83,13 +97,18 @@ const fn debian(
     suites: &'static [&'static str],
     release: &'static str,
 ) -> Kernel {
-    let source = Source::Debian { suites, release };
-    Kernel { name, source }
+    Kernel {
+        name,
+        arch: Arch::X86_64,
+        source: Source::Debian { suites, release },
+    }
 }
 
 /// A kernel in the cache.
 #[derive(Debug, Clone)]
 pub struct Image {
+    /// What it runs on.
+    pub arch: Arch,
     /// What QEMU boots.
     pub vmlinuz: PathBuf,
     /// The folder that holds `lib/modules/RELEASE`; empty for a kernel without modules.
@@ -107,12 +126,26 @@ pub fn find(name: &str) -> Option<&'static Kernel> {
 
 /// All of them, those of the table first.
 pub fn every() -> impl Iterator<Item = &'static Kernel> {
-    TABLE.iter().chain(WITHOUT)
+    TABLE.iter().chain(WITHOUT).chain(FOREIGN)
 }
 
 /// The place of a kernel among all.
 pub fn place(name: &str) -> Option<usize> {
     every().position(|kernel| kernel.name == name)
+}
+
+/// The architecture of all these kernels.
+///
+/// # Errors
+///
+/// When they are of several: each wants programs of its own.
+pub fn arch_of(kernels: &[&Kernel]) -> anyhow::Result<Arch> {
+    let arch = kernels.first().map_or(Arch::X86_64, |first| first.arch);
+    ensure!(
+        kernels.iter().all(|kernel| kernel.arch == arch),
+        "these kernels are of several architectures: name those of one"
+    );
+    Ok(arch)
 }
 
 impl Kernel {
@@ -142,10 +175,24 @@ impl Kernel {
                 .with_context(|| format!("read {}", path.display()))
         };
         Ok(Some(Image {
+            arch: self.arch,
             release: read("release")?,
             version: read("version")?,
             vmlinuz: folder.join("vmlinuz"),
             modules: folder.join("modules"),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FOREIGN, TABLE, arch_of};
+    use crate::arch::Arch;
+
+    #[test]
+    fn kernels_of_two_architectures_are_refused() {
+        assert_eq!(arch_of(&[&TABLE[0], &TABLE[1]]).unwrap(), Arch::X86_64);
+        assert_eq!(arch_of(&[&FOREIGN[0]]).unwrap(), Arch::Aarch64);
+        assert!(arch_of(&[&TABLE[0], &FOREIGN[0]]).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! tcpwnd's automation: `cargo xtask COMMAND`.
 
+mod arch;
 mod bench;
 mod build;
 mod charts;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use arch::Arch;
 use kernels::Kernel;
 
 /// tcpwnd's automation.
@@ -39,7 +41,11 @@ enum Task {
     /// Install what building and testing want, as far as it is missing
     Setup(setup::Options),
     /// Build the kernel programs, the agent and the laboratory
-    Build,
+    Build {
+        /// For which architecture; aarch64 takes gcc-aarch64-linux-gnu and libc6-dev-arm64-cross
+        #[arg(long, value_enum, default_value_t = Arch::X86_64)]
+        arch: Arch,
+    },
     /// The gate: set-up, format, lint, unit tests, scenarios in VMs
     Test(test::Options),
     /// Break one thing at a time and see that the scenarios notice
@@ -85,7 +91,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&options),
-        Task::Build => build::run().map(|_| ExitCode::SUCCESS),
+        Task::Build { arch } => build::run_for(arch).map(|_| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
         Task::Dist(options) => release::dist::run(&options),
         Task::Demo(options) => demo::run(&options),

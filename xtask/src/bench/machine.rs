@@ -24,7 +24,7 @@ pub fn describe(kernel: &Kernel) -> anyhow::Result<String> {
     let load = fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
     let image = kernel.cached()?.context("the kernel is gone")?;
-    let said = command::output(Command::new(qemu::ensure()?).arg("--version"))?;
+    let said = command::output(Command::new(qemu::ensure(kernel.arch)?).arg("--version"))?;
     let emulator = said.lines().next().unwrap_or_default();
     let emulator = emulator.split(" (").next().unwrap_or_default();
     let compiler = command::output(Command::new("rustc").arg("-V"))?;

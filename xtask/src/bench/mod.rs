@@ -78,9 +78,10 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let begin = Instant::now();
     // As it is shipped; the laboratory is as always.
+    let built = prepare(options.kernel)?;
     let binaries = Binaries {
-        lab: prepare(options.kernel)?.lab,
         agent: build::dist()?,
+        ..built
     };
     if options.record {
         let lines = in_a_vm(options.kernel, &binaries, "records", counting)?;

@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+use super::mirrors::Mirrors;
+use crate::arch::Arch;
 use crate::command::{self, which};
 use crate::paths;
 
@@ -17,6 +19,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Some suites of the archive, with lists of their own.
 pub struct Archive {
     folder: PathBuf,
+    arch: Arch,
 }
 
 /// One version of a package that the archive offers.
@@ -35,6 +38,15 @@ impl Archive {
     ///
     /// When this is no system with apt, or a suite cannot be had or its signature is wrong.
     pub fn open(name: &str, suites: &[&str]) -> anyhow::Result<Self> {
+        Self::open_for(Arch::X86_64, name, suites)
+    }
+
+    /// As [`Self::open`], with packages of an architecture.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`].
+    pub fn open_for(arch: Arch, name: &str, suites: &[&str]) -> anyhow::Result<Self> {
         if which("apt-get").is_none() || which("dpkg-deb").is_none() {
             bail!("apt-get and dpkg-deb are not there: this needs a Debian system");
         }
@@ -45,8 +57,10 @@ impl Archive {
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        fs::write(folder.join("sources.list"), sources(suites)?)?;
-        let archive = Self { folder };
+        fs::write(folder.join("sources.list"), sources(arch, suites)?)?;
+        // What this system has installed is no help there.
+        fs::write(folder.join("status"), "")?;
+        let archive = Self { folder, arch };
         command::output(archive.apt("apt-get").arg("update"))
             .with_context(|| format!("fetch the lists of {}", suites.join(", ")))?;
         Ok(archive)
@@ -91,14 +105,40 @@ impl Archive {
                 .args(names)
                 .current_dir(downloads.path()),
         )?;
+        self.unpack_all(downloads.path())
+    }
+
+    /// Downloads the newest versions of packages and of all that they depend on, and unpacks them
+    /// into one new folder. Nothing is installed; only for another architecture than this system's.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::unpack`].
+    pub fn unpack_whole(&self, packages: &[&str]) -> anyhow::Result<TempDir> {
+        let archives = self.folder.join("cache/archives");
+        command::output(
+            self.apt("apt-get")
+                .args(["install", "--download-only", "--no-install-recommends"])
+                .args(["-qq", "--yes"])
+                .args(packages),
+        )?;
+        let unpacked = self.unpack_all(&archives)?;
+        fs::remove_dir_all(&archives).context("remove the packages that were unpacked")?;
+        Ok(unpacked)
+    }
+
+    fn unpack_all(&self, downloads: &Path) -> anyhow::Result<TempDir> {
         let unpacked = tempfile::tempdir_in(&self.folder)?;
-        for entry in fs::read_dir(downloads.path())? {
-            command::output(
-                Command::new("dpkg-deb")
-                    .arg("-x")
-                    .arg(entry?.path())
-                    .arg(unpacked.path()),
-            )?;
+        for entry in fs::read_dir(downloads)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                command::output(
+                    Command::new("dpkg-deb")
+                        .arg("-x")
+                        .arg(path)
+                        .arg(unpacked.path()),
+                )?;
+            }
         }
         Ok(unpacked)
     }
@@ -138,6 +178,16 @@ impl Archive {
         ] {
             apt.arg("-o").arg(option);
         }
+        if self.arch != Arch::X86_64 {
+            let arch = self.arch.debian();
+            for option in [
+                format!("APT::Architecture={arch}"),
+                format!("APT::Architectures={arch}"),
+                format!("Dir::State::status={folder}/status"),
+            ] {
+                apt.arg("-o").arg(option);
+            }
+        }
         apt
     }
 }
@@ -147,11 +197,12 @@ impl Archive {
 /// # Errors
 ///
 /// When it is configured for none.
-pub fn sources(suites: &[&str]) -> anyhow::Result<String> {
+pub fn sources(arch: Arch, suites: &[&str]) -> anyhow::Result<String> {
     let mirrors = Mirrors::of_system(Path::new("/etc/apt"))?;
+    let arch = arch.debian();
     let line = |suite: &&str| {
         let mirror = mirrors.serving(suite);
-        format!("deb [signed-by={KEYRING} arch=amd64] {mirror} {suite} main\n")
+        format!("deb [signed-by={KEYRING} arch={arch}] {mirror} {suite} main\n")
     };
     Ok(suites.iter().map(line).collect())
 }
@@ -190,151 +241,9 @@ fn parse_madison(line: &str) -> Option<Candidate> {
     })
 }
 
-/// The mirrors of Debian's archive that this system uses.
-#[derive(Debug, PartialEq, Eq)]
-struct Mirrors {
-    main: String,
-    security: String,
-}
-
-impl Mirrors {
-    /// Reads sources.list and sources.list.d in either format.
-    fn of_system(etc: &Path) -> anyhow::Result<Self> {
-        let mut files = vec![etc.join("sources.list")];
-        if let Ok(entries) = fs::read_dir(etc.join("sources.list.d")) {
-            files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
-        }
-        files.sort();
-        let mut uris = Vec::new();
-        for file in files {
-            let extension = file.extension().and_then(|extension| extension.to_str());
-            let read = || fs::read_to_string(&file).unwrap_or_default();
-            match extension {
-                Some("list") => uris.extend(uris_of_lines(&read())),
-                Some("sources") => uris.extend(uris_of_stanzas(&read())),
-                _ => {}
-            }
-        }
-        Self::among(&uris).with_context(|| {
-            let at = etc.join("sources.list.d");
-            format!(
-                "no mirror of Debian's archive is configured: name one in {}",
-                at.display()
-            )
-        })
-    }
-
-    /// Debian's archives are told by the last part of the path, with `.list` in mirror files.
-    fn among(uris: &[String]) -> Option<Self> {
-        let ending = |name: &str| {
-            uris.iter()
-                .map(|uri| uri.trim_end_matches('/'))
-                .find(|uri| uri.trim_end_matches(".list").rsplit('/').next() == Some(name))
-                .map(str::to_owned)
-        };
-        let main = ending("debian")?;
-        let security = ending("debian-security").unwrap_or_else(|| {
-            let (base, list) = match main.strip_suffix(".list") {
-                Some(base) => (base, ".list"),
-                None => (main.as_str(), ""),
-            };
-            format!("{base}-security{list}")
-        });
-        Some(Self { main, security })
-    }
-
-    fn serving(&self, suite: &str) -> &str {
-        if suite.ends_with("-security") {
-            &self.security
-        } else {
-            &self.main
-        }
-    }
-}
-
-/// `deb [options] URI suite component…`
-fn uris_of_lines(text: &str) -> Vec<String> {
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("deb "))
-        .filter_map(|line| {
-            let line = match line.trim_start().strip_prefix('[') {
-                Some(options) => options.split_once(']')?.1,
-                None => line,
-            };
-            let mut words = line.split_whitespace();
-            let uri = words.next()?;
-            words.any(|word| word == "main").then(|| uri.to_owned())
-        })
-        .collect()
-}
-
-/// Stanzas of `Key: value`, with `Enabled: no` for those that are switched off.
-fn uris_of_stanzas(text: &str) -> Vec<String> {
-    let mut uris = Vec::new();
-    for stanza in text.split("\n\n") {
-        let value = |key: &str| {
-            stanza.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.trim().eq_ignore_ascii_case(key).then(|| value.trim())
-            })
-        };
-        let has_main = value("Components").is_some_and(|all| all.split(' ').any(|c| c == "main"));
-        let enabled = value("Enabled").is_none_or(|enabled| enabled != "no");
-        if has_main && enabled {
-            let all = value("URIs").unwrap_or_default();
-            uris.extend(all.split_whitespace().map(str::to_owned));
-        }
-    }
-    uris
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Mirrors, parse_madison, uris_of_lines, uris_of_stanzas};
-
-    fn mirrors(main: &str, security: &str) -> Mirrors {
-        Mirrors {
-            main: main.to_owned(),
-            security: security.to_owned(),
-        }
-    }
-
-    #[test]
-    fn mirrors_of_the_old_format() {
-        let uris = uris_of_lines(
-            "# deb http://off/debian bookworm main\n\
-             deb-src http://src/debian bookworm main\n\
-             deb https://vendor/linux/debian bookworm stable\n\
-             deb [arch=amd64 signed-by=/x] http://near/debian/ bookworm main contrib\n\
-             deb http://near/debian-security bookworm-security main\n",
-        );
-        assert_eq!(
-            Mirrors::among(&uris),
-            Some(mirrors("http://near/debian", "http://near/debian-security"))
-        );
-    }
-
-    #[test]
-    fn mirrors_of_the_new_format() {
-        let uris = uris_of_stanzas(
-            "Types: deb\nURIs: http://off/debian\nSuites: x\nComponents: main\nEnabled: no\n\n\
-             Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: trixie\n\
-             Components: main\nSigned-By: /x\n",
-        );
-        assert_eq!(
-            Mirrors::among(&uris),
-            Some(mirrors(
-                "mirror+file:///etc/apt/mirrors/debian.list",
-                "mirror+file:///etc/apt/mirrors/debian-security.list"
-            ))
-        );
-    }
-
-    #[test]
-    fn a_system_of_another_kind_has_no_mirror() {
-        let uris = uris_of_lines("deb http://near/ubuntu noble main\n");
-        assert_eq!(Mirrors::among(&uris), None);
-    }
+    use super::parse_madison;
 
     #[test]
     fn sources_are_no_candidates() {

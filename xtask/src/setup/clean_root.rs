@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::{apt, packages};
+use crate::arch::Arch;
 use crate::command::{self, which};
 use crate::paths;
 
@@ -52,7 +53,7 @@ pub fn ensure() -> anyhow::Result<PathBuf> {
 fn make(place: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let sources = folder.path().join("sources.list");
-    fs::write(&sources, apt::sources(&[SUITE])?)?;
+    fs::write(&sources, apt::sources(Arch::X86_64, &[SUITE])?)?;
     let configuration = folder.path().join("apt.conf");
     fs::write(&configuration, of_this_system()?)?;
     // Moved into its place when it is complete.

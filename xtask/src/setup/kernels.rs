@@ -13,9 +13,6 @@ use crate::command;
 use crate::kernels::{Kernel, Source};
 use crate::paths;
 
-/// The flavour with virtual hardware only, the smallest of Debian's.
-const FLAVOUR: &str = "-cloud-amd64";
-
 /// Fetches `kernel` unless the cache has it; with `refresh`, also if the archive has a newer one.
 ///
 /// # Errors
@@ -36,8 +33,8 @@ pub fn ensure(kernel: &Kernel, refresh: bool) -> anyhow::Result<()> {
             None => source::build(kernel, recipe),
         },
         Source::Debian { suites, release } => {
-            let archive = Archive::open(kernel.name, suites)?;
-            let found = find(&archive, release)?
+            let archive = Archive::open_for(kernel.arch, kernel.name, suites)?;
+            let found = find(&archive, release, kernel.arch.flavour())?
                 .with_context(|| format!("not in {} any more", suites.join(", ")))?;
             if cached.is_some_and(|image| image.version == found.to_string()) {
                 return Ok(());
@@ -58,9 +55,10 @@ pub fn by_hand(kernel: &Kernel) -> anyhow::Result<String> {
         Source::Built(_) => format!("by hand: cargo xtask setup --kernel {}", kernel.name),
         Source::Affected => "by hand: cargo xtask kernel affected".to_owned(),
         Source::Debian { release, .. } => format!(
-            "by hand: unpack a package linux-image-{release}*{FLAVOUR}, and put vmlinuz, \
+            "by hand: unpack a package linux-image-{release}*{}, and put vmlinuz, \
              modules/lib/modules/RELEASE (with depmod -b modules RELEASE), a file `release` with what \
              `uname -r` will say, and a file `version` with the package's version, into {}",
+            kernel.arch.flavour(),
             kernel.folder()?.display()
         ),
     })
@@ -83,7 +81,7 @@ impl std::fmt::Display for Found {
 ///
 /// Up to 6.18 linux-image-RELEASE holds everything; from 6.19 on linux-binary-RELEASE has the
 /// kernel, linux-modules-RELEASE and linux-base-RELEASE the rest.
-fn find(archive: &Archive, prefix: &str) -> anyhow::Result<Option<Found>> {
+fn find(archive: &Archive, prefix: &str, flavour: &str) -> anyhow::Result<Option<Found>> {
     let names = archive.names("linux-")?;
     let whole: Vec<String> = ["linux-binary-", "linux-image-"]
         .into_iter()
@@ -92,9 +90,9 @@ fn find(archive: &Archive, prefix: &str) -> anyhow::Result<Option<Found>> {
             names.iter().filter(move |name| {
                 // A release begins with a digit; `linux-image-cloud-amd64` names none.
                 name.starts_with(&begin)
-                    && name.ends_with(FLAVOUR)
+                    && name.ends_with(flavour)
                     && name[kind.len()..].starts_with(|first: char| first.is_ascii_digit())
-                    && name.len() > begin.len() + FLAVOUR.len()
+                    && name.len() > begin.len() + flavour.len()
             })
         })
         .cloned()
@@ -104,7 +102,7 @@ fn find(archive: &Archive, prefix: &str) -> anyhow::Result<Option<Found>> {
         // Names without a full release are meta-packages (linux-image-6.12-cloud-amd64).
         candidate
             .package
-            .trim_end_matches(FLAVOUR)
+            .trim_end_matches(flavour)
             .matches('.')
             .count()
             >= 2

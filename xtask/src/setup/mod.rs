@@ -10,8 +10,10 @@ pub mod cargo_tool;
 pub mod chart;
 pub mod clang;
 pub mod clean_root;
+pub mod foreign;
 pub mod jvm;
 mod kernels;
+mod mirrors;
 pub mod packages;
 pub mod prometheus;
 mod python;
@@ -25,6 +27,7 @@ use std::fs::File;
 use anyhow::Context;
 use clap::Args;
 
+use crate::arch::Arch;
 use crate::kernels::{Kernel, TABLE};
 use crate::parse_kernel;
 use crate::paths;
@@ -91,7 +94,10 @@ pub fn ensure(wanted: &[&'static Kernel], refresh: bool) -> anyhow::Result<Vec<M
     packages::ensure()?;
     rust_src::ensure()?;
     bpf_linker::ensure()?;
-    qemu::ensure().context(qemu::BY_HAND)?;
+    qemu::ensure(Arch::X86_64).context(qemu::BY_HAND)?;
+    if wanted.iter().any(|kernel| kernel.arch == Arch::Aarch64) {
+        foreign::ensure().context("what aarch64 takes cannot be had")?;
+    }
     let mut missing = Vec::new();
     for kernel in wanted {
         if let Err(error) = kernels::ensure(kernel, refresh) {

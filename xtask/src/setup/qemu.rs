@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::apt::{Archive, newest};
+use crate::arch::Arch;
 use crate::command::{self, which};
 use crate::paths;
 
@@ -23,46 +24,70 @@ pub const BY_HAND: &str = "a QEMU that the VMs can rely on cannot be had; by han
     qemu-system-x86_64 of 8.1 or later into PATH (apt-get install qemu-system-x86; on Debian 12 from \
     bookworm-backports)";
 
-const PROGRAM: &str = "qemu-system-x86_64";
-
 /// Where it comes from otherwise. The libraries are those that the release's own QEMU wants.
 const SUITE: &str = "bookworm-backports";
-const PACKAGES: &[&str] = &[
-    "qemu-system-x86",
-    "qemu-system-common",
-    "qemu-system-data",
-    "seabios",
-];
+
+/// The QEMU for an architecture.
+struct Emulator {
+    program: &'static str,
+    /// Debian's packages with it and what it reads, the first one the program's own.
+    packages: &'static [&'static str],
+    /// Its folder in the cache.
+    folder: &'static str,
+}
+
+const fn emulator(arch: Arch) -> Emulator {
+    match arch {
+        Arch::X86_64 => Emulator {
+            program: "qemu-system-x86_64",
+            packages: &[
+                "qemu-system-x86",
+                "qemu-system-common",
+                "qemu-system-data",
+                "seabios",
+            ],
+            folder: "qemu",
+        },
+        Arch::Aarch64 => Emulator {
+            program: "qemu-system-aarch64",
+            packages: &["qemu-system-arm", "qemu-system-common", "qemu-system-data"],
+            folder: "qemu-arm64",
+        },
+    }
+}
 
 /// The program, fetched if neither the system nor the cache has one that is new enough.
 ///
 /// # Errors
 ///
 /// When it cannot be had, or does not run here.
-pub fn ensure() -> anyhow::Result<PathBuf> {
-    let installed = which(PROGRAM).with_context(|| format!("{PROGRAM} is missing"))?;
+pub fn ensure(arch: Arch) -> anyhow::Result<PathBuf> {
+    let emulator = emulator(arch);
+    let (name, package) = (emulator.program, emulator.packages[0]);
+    let installed =
+        which(name).with_context(|| format!("{name} is missing: apt-get install {package}"))?;
     if version(&installed)? >= SOUND {
         return Ok(installed);
     }
-    let place = paths::cache()?.join("qemu");
-    let program = place.join("usr/bin").join(PROGRAM);
+    let place = paths::cache()?.join(emulator.folder);
+    let program = place.join("usr/bin").join(name);
     // The folder is moved into its place when it is complete.
     if !place.is_dir() {
         eprintln!("setup: fetching a newer QEMU ({SUITE})");
-        fetch(&place)?;
+        fetch(&emulator, &place)?;
     }
     Ok(program)
 }
 
-fn fetch(place: &Path) -> anyhow::Result<()> {
-    let archive = Archive::open("qemu", &[SUITE])?;
+fn fetch(emulator: &Emulator, place: &Path) -> anyhow::Result<()> {
+    let archive = Archive::open(emulator.folder, &[SUITE])?;
     let mut packages = Vec::new();
-    for name in PACKAGES {
+    for name in emulator.packages {
         let candidates = archive.candidates(&[(*name).to_owned()])?;
         packages.push(newest(candidates)?.with_context(|| format!("{SUITE} has no {name}"))?);
     }
     let unpacked = archive.unpack(&packages)?;
-    let found = version(&unpacked.path().join("usr/bin").join(PROGRAM))?;
+    let found = version(&unpacked.path().join("usr/bin").join(emulator.program))?;
     ensure!(
         found >= SOUND,
         "the QEMU of {SUITE} is {}.{}, older than {}.{}",

@@ -13,7 +13,7 @@ use super::results::{NotTested, Results, Row};
 use super::runs;
 use super::side_by_side::side_by_side;
 use crate::build::{self, Binaries};
-use crate::kernels::{Kernel, TABLE};
+use crate::kernels::{self, Kernel, TABLE};
 use crate::last::Last;
 use crate::parse_kernel;
 use crate::setup::{self, Missing};
@@ -51,14 +51,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if kernels.is_empty() {
         kernels.extend(TABLE);
     }
+    let arch = kernels::arch_of(&kernels)?;
     let missing = setup::ensure(&kernels, false)?;
-    let results = run_on(
-        kernels,
-        &missing,
-        &build::run()?,
-        &build::agent_tests()?,
-        &[],
-    );
+    let (binaries, tests) = (build::run_for(arch)?, build::agent_tests_for(arch)?);
+    let results = run_on(kernels, &missing, &binaries, &tests, &[]);
     let tally = results.tally();
     println!("{}\n{tally}", results.matrix("unit test"));
     if options.write {

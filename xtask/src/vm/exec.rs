@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use super::initramfs;
@@ -157,6 +157,11 @@ impl Boot<'_> {
         machine: Machine,
         run: impl FnOnce(&Vm<'_>) -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<Outcome> {
+        ensure!(
+            self.binaries.arch == self.kernel.arch,
+            "the programs were not built for what {} runs on",
+            self.kernel.name
+        );
         let image = self
             .kernel
             .cached()?
@@ -190,7 +195,7 @@ pub fn prepare(kernel: &'static Kernel) -> anyhow::Result<Binaries> {
             missing.reason
         );
     }
-    build::run()
+    build::run_for(kernel.arch)
 }
 
 fn parse_added(texts: &[String]) -> anyhow::Result<Vec<Added>> {

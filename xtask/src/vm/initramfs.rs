@@ -121,7 +121,7 @@ fn files_in(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// The base for a kernel, from target/vm if it still matches.
 fn base(image: &Image) -> anyhow::Result<PathBuf> {
-    let tools = tools::collect()?;
+    let tools = tools::collect(image.arch)?;
     let folder = paths::vm_folder()?;
     let mark = fingerprint(image, &tools)?;
     let place = folder.join(format!("base-{}-{mark:016x}.cpio", image.release));

@@ -1,7 +1,8 @@
 //! One run of one VM under QEMU's software emulation: no KVM, no privileges, no network.
 //!
 //! Serial ports: 0 the kernel's console, into a file; 1 and 2 the command's output, streamed;
-//! 3 PID 1's one line about how the command ended, into a file.
+//! 3 PID 1's one line about how the command ended, into a file. On aarch64 the console is the
+//! machine's own port, and the others are those of a card, whose first one is not connected.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::klog;
+use crate::arch::Arch;
 use crate::kernels::Image;
 use crate::setup::qemu;
 
@@ -47,6 +49,48 @@ impl Machine {
                 "1",
             ],
         }
+    }
+}
+
+/// What differs between architectures.
+struct Board {
+    /// QEMU's options for it.
+    options: &'static [&'static str],
+    /// What the kernel calls its console.
+    console: &'static str,
+    /// QEMU's options for the ports, by the names of what they are connected to.
+    ports: &'static [&'static str],
+}
+
+const fn board(arch: Arch) -> Board {
+    match arch {
+        Arch::X86_64 => Board {
+            options: &["-cpu", "max"],
+            console: "ttyS0",
+            ports: &[
+                "-serial",
+                "chardev:console",
+                "-serial",
+                "chardev:stdout",
+                "-serial",
+                "chardev:stderr",
+                "-serial",
+                "chardev:status",
+            ],
+        },
+        // "max" would spend half of its time on signing pointers.
+        Arch::Aarch64 => Board {
+            options: &["-machine", "virt", "-cpu", "neoverse-n1"],
+            console: "ttyAMA0",
+            ports: &[
+                "-serial",
+                "chardev:console",
+                "-chardev",
+                "null,id=unused",
+                "-device",
+                "pci-serial-4x,chardev1=unused,chardev2=stdout,chardev3=stderr,chardev4=status",
+            ],
+        },
     }
 }
 
@@ -129,7 +173,8 @@ impl Vm<'_> {
     }
 
     fn command(&self, terminal: bool) -> anyhow::Result<Command> {
-        let qemu = qemu::ensure()?;
+        let qemu = qemu::ensure(self.image.arch)?;
+        let board = board(self.image.arch);
         let size = fs::metadata(self.initramfs)?.len() >> 20;
         // A VM must not outlive this program, however that ends.
         let mut command = Command::new("setpriv");
@@ -137,7 +182,7 @@ impl Vm<'_> {
             .args(["--pdeathsig", "KILL"])
             .arg(qemu)
             .args(self.machine.options())
-            .args(["-cpu", "max"])
+            .args(board.options)
             .args(["-m", &(MEMORY + 2 * size).to_string()])
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-no-reboot", "-nic", "none"])
@@ -148,8 +193,8 @@ impl Vm<'_> {
             // Level 5 shows warnings and worse. A panic or an oops ends the VM (-no-reboot).
             .arg("-append")
             .arg(format!(
-                "console=ttyS0 loglevel=5 panic=-1 oops=panic {}",
-                self.parameters
+                "console={} loglevel=5 panic=-1 oops=panic {}",
+                board.console, self.parameters
             ));
         let interrupts = if terminal { "off" } else { "on" };
         let ports = [
@@ -161,9 +206,7 @@ impl Vm<'_> {
         for port in ports {
             command.arg("-chardev").arg(port);
         }
-        for port in ["console", "stdout", "stderr", "status"] {
-            command.arg("-serial").arg(format!("chardev:{port}"));
-        }
+        command.args(board.ports);
         Ok(command)
     }
 

@@ -13,8 +13,9 @@ use super::job::Added;
 use super::results::{Answer, NotTested, Place, Results, Row};
 use super::runs;
 use super::side_by_side::side_by_side;
+use crate::arch::Arch;
 use crate::build::{self, Binaries};
-use crate::kernels::{Kernel, TABLE};
+use crate::kernels::{self, Kernel, TABLE};
 use crate::last::Last;
 use crate::parse_kernel;
 use crate::setup::{self, Missing, jvm};
@@ -241,8 +242,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     } else {
         &options.kernels
     };
+    let arch = kernels::arch_of(kernels)?;
     let missing = setup::ensure(kernels, false)?;
-    let binaries = build::run()?;
+    let binaries = build::run_for(arch)?;
     let choice = if options.scenarios.is_empty() {
         Choice::All
     } else {
@@ -293,7 +295,9 @@ pub fn run_all(
     let not_tested = missing.iter().filter(wanted).map(NotTested::from).collect();
     let is_missing = |run: &Run| missing.iter().any(|missing| missing.kernel == run.kernel);
     let runs: Vec<Run> = runs.into_iter().filter(|run| !is_missing(run)).collect();
-    let wants_jvm = |run: &Run| run.choice.may_have(jvm::SCENARIO);
+    // It is one for this machine.
+    let wants_jvm =
+        |run: &Run| run.kernel.arch == Arch::X86_64 && run.choice.may_have(jvm::SCENARIO);
     let any = runs.iter().any(wants_jvm);
     let jvm = any.then(java_runtime).flatten();
     let now = runs::now();

@@ -8,7 +8,9 @@ use std::process::Command;
 
 use anyhow::Context;
 
+use crate::arch::Arch;
 use crate::command::{self, which};
+use crate::setup::foreign;
 
 /// Programs that scenarios call by name. Busybox would have most of them too, with other options;
 /// those that start other programs (env, timeout, xargs, …) would prefer its own `ip` and `tc`.
@@ -45,24 +47,35 @@ pub struct Tools {
     pub links: Vec<(PathBuf, PathBuf)>,
 }
 
-/// Collects them.
+/// Collects them: this machine's own, and for another architecture those that set-up has fetched.
 ///
 /// # Errors
 ///
 /// When a program is missing that set-up should have installed.
-pub fn collect() -> anyhow::Result<Tools> {
+pub fn collect(arch: Arch) -> anyhow::Result<Tools> {
     let bin = Path::new("/usr/bin");
+    let find = |program: &str| {
+        let found = match arch {
+            Arch::X86_64 => which(program),
+            Arch::Aarch64 => below(&foreign::root()?, program),
+        };
+        let found = found.with_context(|| format!("{program} is missing"))?;
+        anyhow::Ok(found.canonicalize()?)
+    };
     let mut copies = BTreeSet::new();
-    for program in PROGRAMS {
-        let from = which(program).with_context(|| format!("{program} is missing"))?;
-        let from = from.canonicalize()?;
-        let path = bin.join(program);
+    for program in PROGRAMS.iter().chain(&["busybox"]) {
+        let (from, path) = (find(program)?, bin.join(program));
         copies.insert(Copy { from, path });
     }
-    let busybox = which("busybox").context("busybox is missing")?;
     let programs: Vec<PathBuf> = copies.iter().map(|copy| copy.from.clone()).collect();
-    copies.extend(libraries(&programs)?);
-    copies.extend(libraries(std::slice::from_ref(&busybox))?);
+    copies.extend(match arch {
+        Arch::X86_64 => libraries(&programs)?,
+        // ldd cannot tell of them. All that were fetched are wanted by something that was.
+        Arch::Aarch64 => vec![Copy {
+            from: foreign::root()?.join("usr/lib"),
+            path: "/usr/lib".into(),
+        }],
+    });
 
     let mut links: Vec<_> = ALIASES
         .iter()
@@ -71,18 +84,22 @@ pub fn collect() -> anyhow::Result<Tools> {
     let taken = |name: &str| {
         name == "busybox" || PROGRAMS.contains(&name) || ALIASES.iter().any(|(a, _)| *a == name)
     };
-    let applets = command::output(Command::new(&busybox).arg("--list"))?;
+    // This machine's knows the same ones.
+    let busybox = which("busybox").context("busybox is missing")?;
+    let applets = command::output(Command::new(busybox).arg("--list"))?;
     links.extend(
         applets
             .lines()
             .filter(|applet| !taken(applet))
             .map(|applet| (bin.join(applet), PathBuf::from("busybox"))),
     );
-    copies.insert(Copy {
-        from: busybox.canonicalize()?,
-        path: bin.join("busybox"),
-    });
     Ok(Tools { copies, links })
+}
+
+/// A program of a root file system that is not this machine's.
+fn below(root: &Path, program: &str) -> Option<PathBuf> {
+    let folders = ["usr/bin", "usr/sbin"].map(|folder| root.join(folder).join(program));
+    folders.into_iter().find(|path| path.exists())
 }
 
 /// The shared libraries that these files need, the loader included; files that are no dynamic
