@@ -117,8 +117,9 @@ impl OpenFlows {
         // though its end was lost on the way.
         match self.flows.get(&key) {
             Some(known) if known.established_ktime_ns > finding.ktime_ns => return,
-            _ => self.remove(&key),
-        };
+            Some(_) => drop(self.remove(&key)),
+            None => {}
+        }
         if !finding.is_damaged() {
             return;
         }

@@ -117,16 +117,17 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         Kind::Progress => size_of::<ProgressRecord>(),
         Kind::Connect => size_of::<ConnectRecord>(),
     };
+    let wrong_length = DecodeError::Length {
+        kind,
+        found,
+        claimed: header.len,
+        expected,
+    };
     if found != expected || header.len as usize != expected {
-        return Err(DecodeError::Length {
-            kind,
-            found,
-            claimed: header.len,
-            expected,
-        });
+        return Err(wrong_length);
     }
     match kind {
-        Kind::Handshake => handshake(bytes),
+        Kind::Handshake => handshake(bytes.try_into().map_err(|_| wrong_length)?),
         Kind::Closed => Ok(Record::Closed(read::closed(&mut &*bytes))),
         Kind::Window => Ok(Record::Window(read::window(&mut &*bytes))),
         Kind::Progress => Ok(Record::Progress(read::progress(&mut &*bytes))),
@@ -134,9 +135,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     }
 }
 
-/// `bytes` has the length of a handshake record.
-fn handshake(bytes: &[u8]) -> Result<Record, DecodeError> {
-    let record = Box::new(read::handshake_record(&mut &*bytes));
+/// `bytes` has the length of a handshake record. Nothing is read before it is known to be of that length
+/// to the compiler, too, which leaves the checks of each field out then.
+fn handshake(bytes: &[u8; size_of::<HandshakeRecord>()]) -> Result<Record, DecodeError> {
+    let record = Box::new(read::handshake_record(&mut bytes.as_slice()));
     let outcome =
         Outcome::try_from(record.child.outcome).map_err(|found| DecodeError::Outcome { found })?;
     let handshake = &record.handshake;

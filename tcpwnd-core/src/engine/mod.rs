@@ -9,8 +9,8 @@ mod tests;
 use crate::books::Books;
 use crate::decode::{self, DecodeError, Record};
 use crate::detect::window_scale::{
-    self, Context, Direction, Judgement, RmemMax, RmemMaxHistory, Role, Verdict, on_wire,
-    peer_window, srtt_us,
+    self, Context, Direction, Judgement, Paired, RmemMax, RmemMaxHistory, Role, Verdict,
+    judge_paired, on_wire, peer_window, srtt_us,
 };
 use crate::findings::{
     AcceptedEvidence, ClosedFlow, Evidence, Finding, Impact, Listener, OpenedEvidence, Outcome,
@@ -257,16 +257,18 @@ impl fmt::Debug for Engine {
 /// Judges a connection that this host accepted, and describes it.
 fn describe(record: &HandshakeRecord, outcome: Outcome, context: &Context) -> Finding {
     let at = (record.header.ktime_ns, record.flow);
-    let judgement = window_scale::judge(record, context);
-    let evidence = Evidence::Accepted(AcceptedEvidence::of(record, &context.rmem_max));
+    let paired = Paired::of(record);
+    let paired = paired.as_ref();
+    let judgement = judge_paired(record, paired, context);
+    let evidence = AcceptedEvidence::of(record, paired, &context.rmem_max);
     finding(
         Role::Server,
         at,
         outcome,
         &record.child,
         &judgement,
-        Listener::of(record),
-        evidence,
+        Listener::of(record, paired),
+        Evidence::Accepted(evidence),
     )
 }
 

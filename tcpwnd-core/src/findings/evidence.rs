@@ -1,10 +1,10 @@
 //! What the verdict about a connection that this host accepted rests on, as it is shown.
 
 use crate::detect::window_scale::{self, Paired, RmemMaxHistory};
+use crate::tcp_options::Options;
 use serde::Serialize;
 use tcpwnd_common::{
-    Child, HandshakeRecord, Inputs, ProxySynAck, SynAck, TcpOptions, child_flags, handshake_flags,
-    synack_flags,
+    Child, HandshakeRecord, Inputs, ProxySynAck, SynAck, child_flags, handshake_flags, synack_flags,
 };
 
 /// Everything that was read of a handshake.
@@ -167,8 +167,11 @@ pub struct AcceptQueue {
 impl AcceptedEvidence {
     /// Reads a record. Where none of it is of this connection, what it holds is shown all the
     /// same: that is what made it stale. `rmem_max` is not in it.
-    #[must_use]
-    pub fn of(record: &HandshakeRecord, rmem_max: &RmemMaxHistory) -> Self {
+    pub(crate) fn of(
+        record: &HandshakeRecord,
+        paired: Option<&Paired<'_>>,
+        rmem_max: &RmemMaxHistory,
+    ) -> Self {
         let handshake = &record.handshake;
         let then = |read| inputs(read, rmem_max.known_at(handshake.first.ktime_ns));
         let now = |read| inputs(read, rmem_max.known_at(record.header.ktime_ns));
@@ -182,14 +185,18 @@ impl AcceptedEvidence {
             inputs: None,
             cookie_inputs: now(&handshake.cookie_inputs),
         };
-        match Paired::of(record) {
+        match paired {
             Some(paired) => Self {
-                synack: Some(synack(paired.first, paired.synacks.unwrap_or(1))),
-                second_synack: paired.other.map(|other| synack(other, handshake.synacks)),
+                synack: Some(synack(
+                    paired.first,
+                    paired.packet,
+                    paired.synacks.unwrap_or(1),
+                )),
+                second_synack: paired.other.map(|other| unread(other, handshake.synacks)),
                 proxy_synack: paired
                     .proxied
                     .and_then(|proxied| proxied.synack.and_then(proxy_synack)),
-                syn: paired.syn.and_then(|raw| syn(raw, handshake.syn_ack)),
+                syn: paired.syn.map(|options| syn(options, handshake.syn_ack)),
                 ack: paired.ack.map(|options| AckEvidence {
                     timestamps: options.timestamps.is_some(),
                     tsecr: options.timestamps.map(|timestamps| timestamps.tsecr),
@@ -198,8 +205,9 @@ impl AcceptedEvidence {
                 ..base
             },
             None if is_handshake(record) => Self {
-                synack: Some(synack(&handshake.first, handshake.synacks)),
-                syn: syn(&handshake.syn, handshake.syn_ack),
+                synack: Some(unread(&handshake.first, handshake.synacks)),
+                syn: window_scale::options(&handshake.syn)
+                    .map(|options| syn(options, handshake.syn_ack)),
                 inputs: then(&handshake.inputs),
                 ..base
             },
@@ -213,8 +221,11 @@ fn is_handshake(record: &HandshakeRecord) -> bool {
     record.record_found != 0 && record.handshake.flags & handshake_flags::MARKS == 0
 }
 
-fn synack(synack: &SynAck, count: u32) -> SynAckEvidence {
-    let read = window_scale::options(&synack.options);
+fn unread(of: &SynAck, count: u32) -> SynAckEvidence {
+    synack(of, window_scale::options(&of.options), count)
+}
+
+fn synack(synack: &SynAck, read: Option<Options>, count: u32) -> SynAckEvidence {
     let options = read.unwrap_or_default();
     let requested = synack.flags & synack_flags::WSCALE_OK != 0;
     SynAckEvidence {
@@ -243,15 +254,14 @@ fn proxy_synack(synack: &ProxySynAck) -> Option<ProxySynAckEvidence> {
     })
 }
 
-fn syn(raw: &TcpOptions, ack: u32) -> Option<SynEvidence> {
-    let options = window_scale::options(raw)?;
-    Some(SynEvidence {
+fn syn(options: Options, ack: u32) -> SynEvidence {
+    SynEvidence {
         window_scale: options.shift(),
         timestamps: options.timestamps.is_some(),
         sack: options.sack_permitted,
         mss: options.mss,
         ack,
-    })
+    }
 }
 
 pub(super) fn child(child: &Child) -> ChildEvidence {

@@ -46,9 +46,8 @@ pub struct Process {
 impl Listener {
     /// What a record says of it. The listener that took the ACK of a cookie counts, for it has the
     /// connection; nothing is taken from a record of another connection.
-    #[must_use]
-    pub fn of(record: &HandshakeRecord) -> Self {
-        let Some(paired) = Paired::of(record) else {
+    pub(crate) fn of(record: &HandshakeRecord, paired: Option<&Paired<'_>>) -> Self {
+        let Some(paired) = paired else {
             return Self::default();
         };
         let cookie = Some(&record.handshake.cookie_inputs).filter(|inputs| inputs.present != 0);
@@ -64,20 +63,25 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
-    use super::Listener;
+    use crate::detect::window_scale::Paired;
     use crate::fixture;
+    use tcpwnd_common::HandshakeRecord;
+
+    fn listener(record: &HandshakeRecord) -> super::Listener {
+        super::Listener::of(record, Paired::of(record).as_ref())
+    }
 
     #[test]
     fn the_listener_that_took_the_ack_counts() {
         let mut record = fixture::healthy();
         record.handshake.inputs.listener = 1;
         record.handshake.inputs.cgroup = 10;
-        assert_eq!(Listener::of(&record).inode, Some(1));
+        assert_eq!(listener(&record).inode, Some(1));
         record.handshake.cookie_inputs = record.handshake.inputs;
         record.handshake.cookie_inputs.listener = 2;
         record.handshake.cookie_inputs.cgroup = 0;
-        let listener = Listener::of(&record);
-        assert_eq!((listener.inode, listener.cgroup_id), (Some(2), None));
+        let both = listener(&record);
+        assert_eq!((both.inode, both.cgroup_id), (Some(2), None));
     }
 
     #[test]
@@ -86,8 +90,8 @@ mod tests {
         record.handshake.inputs.listener = 1;
         record.child.snd_una = record.child.snd_una.wrapping_add(77);
         record.handshake.ack.snd_una = record.child.snd_una;
-        assert_eq!(Listener::of(&record), Listener::default());
+        assert_eq!(listener(&record), super::Listener::default());
         record.record_found = 0;
-        assert_eq!(Listener::of(&record), Listener::default());
+        assert_eq!(listener(&record), super::Listener::default());
     }
 }

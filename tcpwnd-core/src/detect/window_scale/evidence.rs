@@ -78,9 +78,15 @@ pub(super) fn used(child: &Child) -> Option<Used> {
 /// Reads one SYN+ACK. The packet is what counts; the request that it was built from must say
 /// the same, else there is no telling which of the two was read wrong.
 ///
-/// `syn` is the SYN that it answered, where that is known.
-pub(super) fn told(synack: &SynAck, syn: Option<&TcpOptions>, cookie: bool) -> Option<Told> {
-    let packet = options(&synack.options).filter(|packet| !packet.malformed)?;
+/// `packet` is what its header carried, `syn` what that of the SYN did that it answered, where that is
+/// known.
+fn told(
+    synack: &SynAck,
+    packet: Option<Options>,
+    syn: Option<Options>,
+    cookie: bool,
+) -> Option<Told> {
+    let packet = packet.filter(|packet| !packet.malformed)?;
     let requested = (synack.flags & synack_flags::WSCALE_OK != 0).then_some(synack.rcv_wscale);
     if packet.window_scale.map(|scale| scale.raw) != requested
         || requested.is_some_and(|shift| shift > MAX_SHIFT)
@@ -89,7 +95,7 @@ pub(super) fn told(synack: &SynAck, syn: Option<&TcpOptions>, cookie: bool) -> O
     }
     Some(Told {
         advertised: requested,
-        offer: offer(synack, syn.and_then(options))?,
+        offer: offer(synack, syn)?,
         timestamps: packet.timestamps,
         authentication: packet.authentication,
         cookie,
@@ -119,9 +125,10 @@ fn offer(synack: &SynAck, syn: Option<Options>) -> Option<Offer> {
 /// What the connection's SYN+ACKs told the peer: the first, and one that said something else.
 pub(super) fn told_all(paired: &Paired<'_>) -> Option<(Told, Option<Told>)> {
     let cookie = paired.is_cookie();
-    let first = told(paired.first, paired.syn, cookie)?;
+    let first = told(paired.first, paired.packet, paired.syn, cookie)?;
     // It may have answered another SYN than the one that was kept.
-    let other = paired.other.map(|other| told(other, None, cookie));
+    let other = paired.other;
+    let other = other.map(|other| told(other, options(&other.options), None, cookie));
     match other {
         Some(other) => Some((first, Some(other?))),
         None => Some((first, None)),

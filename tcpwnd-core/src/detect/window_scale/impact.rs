@@ -2,7 +2,7 @@
 //! it allows.
 
 use super::Verdict;
-use super::evidence::{self, Told};
+use super::evidence::Told;
 use super::paired::Paired;
 use super::verdict::{Comparison, Damage, Direction};
 use serde::Serialize;
@@ -178,7 +178,7 @@ fn segment(child: &Child, paired: &Paired<'_>) -> Option<Segment> {
     if paired.proxied.is_some() {
         return None;
     }
-    let offered = evidence::options(paired.syn?)?.mss?;
+    let offered = paired.syn?.mss?;
     // Of the route's the socket takes the timestamps off, of the peer's it does not
     // (tcp_create_openreq_child, net/ipv4/tcp_minisocks.c, 5.10).
     let timestamps = child.flags & child_flags::TSTAMP_OK != 0;

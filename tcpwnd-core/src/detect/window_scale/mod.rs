@@ -29,6 +29,7 @@ pub use opened::judge_opened;
 pub(crate) use opened::offered;
 pub(crate) use paired::Paired;
 pub use rmem_max::{RmemMax, RmemMaxHistory};
+pub(crate) use verdict::judge_paired;
 pub use verdict::{Damage, Direction, Judgement, judge};
 
 use crate::label::labels;

@@ -6,7 +6,7 @@
 use super::evidence;
 use super::proxied::Proxied;
 use crate::tcp_options::Options;
-use tcpwnd_common::{HandshakeRecord, Inputs, SynAck, TcpOptions, handshake_flags, synack_flags};
+use tcpwnd_common::{HandshakeRecord, Inputs, SynAck, handshake_flags, synack_flags};
 
 /// Most that a Fast Open child can have had acknowledged before its handshake was over: the
 /// window of a SYN is never scaled (RFC 7323, section 2.2).
@@ -17,12 +17,14 @@ const MAX_EARLY_DATA: u32 = 65_535;
 pub(crate) struct Paired<'a> {
     /// The first SYN+ACK of the connection's sequence number.
     pub first: &'a SynAck,
+    /// Its options.
+    pub packet: Option<Options>,
     /// The last one of that sequence number that said something else.
     pub other: Option<&'a SynAck>,
     /// SYN+ACKs of that sequence number; `None` where only the first one is known.
     pub synacks: Option<u32>,
-    /// The SYN that the first one answered.
-    pub syn: Option<&'a TcpOptions>,
+    /// Options of the SYN that the first one answered.
+    pub syn: Option<Options>,
     /// What the first one's shift count was computed from.
     pub inputs: Option<&'a Inputs>,
     /// Options of the ACK.
@@ -57,7 +59,7 @@ impl<'a> Paired<'a> {
             return Some(Self {
                 other: differ.then_some(&handshake.last),
                 synacks: Some(handshake.synacks),
-                syn: Some(&handshake.syn),
+                syn: evidence::options(&handshake.syn),
                 inputs: Some(&handshake.inputs),
                 proxied: Proxied::of(record, handshake.first.flags, true),
                 ..Self::to(record, &handshake.first)
@@ -75,6 +77,7 @@ impl<'a> Paired<'a> {
         let ack = &record.handshake.ack;
         Self {
             first,
+            packet: evidence::options(&first.options),
             other: None,
             synacks: None,
             syn: None,

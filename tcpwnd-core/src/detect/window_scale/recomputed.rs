@@ -8,7 +8,7 @@ use super::changes::{self, Change, ChangedInput};
 use super::initial::{Basis, Initial, rcvbuf_locked};
 use super::paired::Paired;
 use super::{Context, MismatchCause};
-use crate::detect::window_scale::evidence::{self, Told, Used};
+use crate::detect::window_scale::evidence::{Told, Used};
 use tcpwnd_common::{HandshakeRecord, Inputs, synack_flags};
 
 /// Room that timestamps take in a segment, bytes (TCPOLEN_TSTAMP_ALIGNED).
@@ -105,7 +105,7 @@ fn moments<'a>(
         return None;
     }
     // The option says what the space was rounded to (tcp_make_synack, net/ipv4/tcp_output.c).
-    let mss = u32::from(evidence::options(&synack.options)?.mss?);
+    let mss = u32::from(paired.packet?.mss?);
     let timestamps = synack.flags & synack_flags::TSTAMP_OK != 0;
     Some(Moments {
         then,

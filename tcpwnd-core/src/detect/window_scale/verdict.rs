@@ -49,7 +49,9 @@ impl Direction {
     /// appears too large.
     #[must_use]
     pub fn factor(&self) -> f64 {
-        f64::from(self.shrink_log2).exp2()
+        let log2 = self.shrink_log2;
+        let power = f64::from(1_u32 << log2.unsigned_abs());
+        if log2 < 0 { 1.0 / power } else { power }
     }
 
     /// What that does.
@@ -92,15 +94,23 @@ pub(super) struct Comparison {
 /// Judges a connection that left SYN_RECV.
 #[must_use]
 pub fn judge(record: &HandshakeRecord, context: &Context) -> Judgement {
-    let paired = Paired::of(record);
-    match established(record, paired.as_ref(), context) {
+    judge_paired(record, Paired::of(record).as_ref(), context)
+}
+
+/// The same with what of the record belongs to its connection.
+pub(crate) fn judge_paired(
+    record: &HandshakeRecord,
+    paired: Option<&Paired<'_>>,
+    context: &Context,
+) -> Judgement {
+    match established(record, paired, context) {
         Ok((paired, told, used)) => verified(record, paired, &told, used, context),
         Err(cause) => Judgement {
             verdict: Verdict::Unverified(cause),
-            path: path(paired.as_ref()),
+            path: path(paired),
             receive: None,
             send: None,
-            impact: Impact::measured(record, paired.as_ref()),
+            impact: Impact::measured(record, paired),
             inputs: Vec::new(),
         },
     }
