@@ -48,8 +48,8 @@ const MUTANTS: [Mutant; 5] = [
     Mutant {
         name: "cookie flag inverted",
         file: "tcpwnd-ebpf/src/probes/make_synack.rs",
-        right: "Ok(call.kind == SYNACK_COOKIE || call.req.bits(Field::ReqSyncookie)? != 0)",
-        wrong: "Ok(!(call.kind == SYNACK_COOKIE || call.req.bits(Field::ReqSyncookie)? != 0))",
+        right: "Ok(call.kind == SYNACK_COOKIE || call.req.low(Field::ReqSyncookie)? != 0)",
+        wrong: "Ok(!(call.kind == SYNACK_COOKIE || call.req.low(Field::ReqSyncookie)? != 0))",
         scenarios: &["ordinary"],
     },
     Mutant {
