@@ -134,6 +134,9 @@ pub fn place(name: &str) -> Option<usize> {
     every().position(|kernel| kernel.name == name)
 }
 
+/// Why answers of another architecture are printed alone.
+pub const NOT_WRITTEN: &str = "the tables are of x86_64: without --write";
+
 /// The architecture of all these kernels.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::Args;
 
 use super::answers::ask;
@@ -12,6 +13,7 @@ use super::job::Added;
 use super::results::{NotTested, Results, Row};
 use super::runs;
 use super::side_by_side::side_by_side;
+use crate::arch::Arch;
 use crate::build::{self, Binaries};
 use crate::kernels::{self, Kernel, TABLE};
 use crate::last::Last;
@@ -52,6 +54,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         kernels.extend(TABLE);
     }
     let arch = kernels::arch_of(&kernels)?;
+    ensure!(!options.write || arch == Arch::X86_64, kernels::NOT_WRITTEN);
     let missing = setup::ensure(&kernels, false)?;
     let (binaries, tests) = (build::run_for(arch)?, build::agent_tests_for(arch)?);
     let results = run_on(kernels, &missing, &binaries, &tests, &[]);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 
 use super::answers::ask;
@@ -243,6 +243,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         &options.kernels
     };
     let arch = kernels::arch_of(kernels)?;
+    ensure!(!options.write || arch == Arch::X86_64, kernels::NOT_WRITTEN);
     let missing = setup::ensure(kernels, false)?;
     let binaries = build::run_for(arch)?;
     let choice = if options.scenarios.is_empty() {
