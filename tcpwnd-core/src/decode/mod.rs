@@ -117,17 +117,16 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         Kind::Progress => size_of::<ProgressRecord>(),
         Kind::Connect => size_of::<ConnectRecord>(),
     };
-    let wrong_length = DecodeError::Length {
-        kind,
-        found,
-        claimed: header.len,
-        expected,
-    };
     if found != expected || header.len as usize != expected {
-        return Err(wrong_length);
+        return Err(DecodeError::Length {
+            kind,
+            found,
+            claimed: header.len,
+            expected,
+        });
     }
     match kind {
-        Kind::Handshake => handshake(bytes.try_into().map_err(|_| wrong_length)?),
+        Kind::Handshake => handshake(bytes),
         Kind::Closed => Ok(Record::Closed(read::closed(&mut &*bytes))),
         Kind::Window => Ok(Record::Window(read::window(&mut &*bytes))),
         Kind::Progress => Ok(Record::Progress(read::progress(&mut &*bytes))),
@@ -135,10 +134,9 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     }
 }
 
-/// `bytes` has the length of a handshake record. Nothing is read before it is known to be of that length
-/// to the compiler, too, which leaves the checks of each field out then.
-fn handshake(bytes: &[u8; size_of::<HandshakeRecord>()]) -> Result<Record, DecodeError> {
-    let record = Box::new(read::handshake_record(&mut bytes.as_slice()));
+/// `bytes` has the length of a handshake record.
+fn handshake(bytes: &[u8]) -> Result<Record, DecodeError> {
+    let record = Box::new(read::handshake_record(&mut &*bytes));
     let outcome =
         Outcome::try_from(record.child.outcome).map_err(|found| DecodeError::Outcome { found })?;
     let handshake = &record.handshake;
