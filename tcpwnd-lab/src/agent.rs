@@ -5,6 +5,7 @@
 
 mod capabilities;
 mod report;
+mod serving;
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};

@@ -79,7 +79,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks.
-    pub fn send(&mut self, size: u32) -> Result<()> {
+    fn send(&mut self, size: u32) -> Result<()> {
         let request = broker::encode(size, 4);
         let sent = self.stream.write_all(&request);
         sent.context("failed to send a request")
@@ -89,7 +89,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks, or the answer is about another request.
-    pub fn receive(&mut self, size: u32) -> Result<()> {
+    fn receive(&mut self, size: u32) -> Result<()> {
         let mut answer = [0; 4];
         self.stream
             .read_exact(&mut answer)

@@ -17,6 +17,7 @@ mod confined;
 mod cost;
 mod crowd;
 mod demo;
+mod ends;
 mod findings;
 mod held;
 mod hooks;

@@ -1,4 +1,4 @@
-//! Waiting for many descriptors at once (epoll, level-triggered, readable).
+//! Waiting for many descriptors at once (epoll, level-triggered).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -33,7 +33,23 @@ impl Poll {
     /// # Errors
     /// When it is there already or cannot be waited for.
     pub fn add(&self, descriptor: BorrowedFd<'_>) -> Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, descriptor)
+        self.control(libc::EPOLL_CTL_ADD, descriptor, libc::EPOLLIN)
+    }
+
+    /// Adds a socket that is connecting: it is ready when that is over. [`Self::expect_data`] is next.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_connecting(&self, socket: BorrowedFd<'_>) -> Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, socket, libc::EPOLLOUT)
+    }
+
+    /// Waits for what a socket receives, which was connecting until now.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn expect_data(&self, socket: BorrowedFd<'_>) -> Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, socket, libc::EPOLLIN)
     }
 
     /// Removes a descriptor.
@@ -41,13 +57,13 @@ impl Poll {
     /// # Errors
     /// When it is not there.
     pub fn remove(&self, descriptor: BorrowedFd<'_>) -> Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, descriptor)
+        self.control(libc::EPOLL_CTL_DEL, descriptor, 0)
     }
 
-    fn control(&self, operation: i32, descriptor: BorrowedFd<'_>) -> Result<()> {
+    fn control(&self, operation: i32, descriptor: BorrowedFd<'_>, events: i32) -> Result<()> {
         let descriptor = descriptor.as_raw_fd();
         let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
+            events: events as u32,
             u64: descriptor as u64,
         };
         // SAFETY: `event` outlives the call, which copies it.
@@ -65,7 +81,7 @@ impl Poll {
         Ok(())
     }
 
-    /// Waits until something is readable, at most `patience`, and returns what is.
+    /// Waits until something is ready, at most `patience`, and returns what is.
     #[must_use]
     pub fn wait(&self, patience: Duration) -> Vec<RawFd> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];

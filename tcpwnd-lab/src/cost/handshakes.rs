@@ -35,24 +35,15 @@ pub enum Path {
     Cookie,
 }
 
-impl Path {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Cookie => "cookie",
-        }
-    }
-}
-
-/// Measures each way for each of the watchers.
+/// Measures each way, under this name, for each of the watchers.
 ///
 /// # Errors
 /// As [`Workload::measure`].
-pub fn measure(paths: &[Path], watchers: &[Watcher]) -> Result<()> {
-    for path in paths {
+pub fn measure(works: &[(Path, &str)], watchers: &[Watcher]) -> Result<()> {
+    for (path, name) in works {
         let workload = Workload::new(*path)?;
         for watcher in watchers {
-            workload.measure(*watcher)?;
+            workload.measure(*watcher, name)?;
         }
     }
     Ok(())
@@ -60,7 +51,6 @@ pub fn measure(paths: &[Path], watchers: &[Watcher]) -> Result<()> {
 
 /// A server, and its clients.
 pub struct Workload {
-    path: Path,
     tun: Tun,
     listener: TcpListener,
     _server: Namespace,
@@ -88,7 +78,6 @@ impl Workload {
             .set_nonblocking(true)
             .context("failed to make the listener non-blocking")?;
         Ok(Self {
-            path,
             tun,
             listener,
             _server: server,
@@ -100,16 +89,16 @@ impl Workload {
     ///
     /// # Errors
     /// When a handshake fails, or the watcher did not see all of them.
-    fn measure(&self, watcher: Watcher) -> Result<()> {
+    fn measure(&self, watcher: Watcher, name: &str) -> Result<()> {
         let watching = watcher.start()?;
         self.batch(WARM_UP)?;
         let taken = batches::measure(BATCH.into(), || self.batch(BATCH))?;
-        let (watcher, path) = (watcher.name(), self.path.name());
+        let watcher = watcher.name();
         tell(&json!({
-            "figure": "work", "watcher": watcher, "work": path,
+            "figure": "work", "watcher": watcher, "work": name,
             "thread": taken.thread, "all": taken.all,
         }));
-        count_programs(watcher, path, BATCH.into(), || self.batch(BATCH))?;
+        count_programs(watcher, name, BATCH.into(), || self.batch(BATCH))?;
         watching.end(usize::from(WARM_UP) + (BATCHES + 1) * usize::from(BATCH))
     }
 

@@ -4,7 +4,7 @@
 //! Constraint: one thread that sends and receives, so that what the clock says is what was executed.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -12,6 +12,7 @@ use serde_json::json;
 use super::batches::{BATCHES, count_programs, measure};
 use super::tell;
 use super::watcher::{Watcher, start_trace};
+use crate::ends;
 use crate::hooks::Hooks;
 use crate::net::Namespace;
 use crate::scenarios::{Stage, unlocked};
@@ -27,6 +28,9 @@ const PIECE: usize = 16 << 10;
 /// Pieces of a batch, and its size in MB of 10^6 bytes.
 const PIECES: usize = 999;
 const MEGABYTES: f64 = (PIECES * PIECE) as f64 / 1e6;
+
+/// Batches of many connections before the first that counts.
+const WARM_UP: usize = 10;
 
 /// Segments of a batch to a half-closed connection, and the bytes in each.
 const SEGMENTS: usize = 1_000;
@@ -80,13 +84,7 @@ impl Ends {
 fn open(listener: &TcpListener) -> Result<(TcpStream, TcpStream)> {
     let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT);
     let client = TcpStream::connect(to).context("failed to connect")?;
-    let (server, _) = listener.accept().context("failed to accept")?;
-    for end in [&client, &server] {
-        end.set_nodelay(true).context("failed to set TCP_NODELAY")?;
-        end.set_read_timeout(Some(PATIENCE))
-            .context("failed to set a time-out")?;
-    }
-    Ok((client, server))
+    ends::accept(listener, client)
 }
 
 /// Data with nothing to watch, over another connection each time: how much those differ is what a
@@ -109,7 +107,10 @@ pub fn nothing_to_watch(watchers: &[Watcher]) -> Result<()> {
         tell(&json!({
             "figure": "work", "watcher": watcher.name(), "work": ONE, "thread": thread, "all": all,
         }));
-        watching.end(BATCHES)?;
+        // Which programs run: none of the agent's.
+        let mut ends = Ends::open(1)?;
+        count_programs(watcher.name(), ONE, MEGABYTES as u64, || ends.send())?;
+        watching.end(BATCHES + 1)?;
     }
     Ok(())
 }
@@ -125,7 +126,6 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// When it does not arrive, or nothing is watched.
 pub fn one_watched() -> Result<()> {
     let mut ends = Ends::open(PIECES)?;
-    ends.send()?;
     transfer(&mut ends, "nobody")?;
     let agent = start_trace()?;
     transfer(&mut ends, "trace")?;
@@ -144,8 +144,9 @@ pub fn one_watched() -> Result<()> {
     agent.finish_with(0).map(drop)
 }
 
-/// For each MB.
+/// For each MB. What was idle while a watcher started first acknowledges more often than it will.
 fn transfer(ends: &mut Ends, watcher: &str) -> Result<()> {
+    (0..WARM_UP).try_for_each(|_| ends.send())?;
     let taken = measure(MEGABYTES, || ends.send())?;
     tell(&json!({
         "figure": "work", "watcher": watcher, "work": MANY,
@@ -163,11 +164,7 @@ pub fn half_closed(watchers: &[Watcher]) -> Result<()> {
         let watching = watcher.start()?;
         let mut ends = Ends::open(1)?;
         let (client, server) = &mut ends.pairs[0];
-        client
-            .shutdown(Shutdown::Write)
-            .context("failed to shut down")?;
-        let nothing = server.read(&mut [0; 1]).context("no end came")?;
-        ensure!(nothing == 0, "something came before the end");
+        ends::half_close(client, server)?;
         let mut talk = || {
             let mut bytes = [1; SIZE];
             for _ in 0..SEGMENTS {

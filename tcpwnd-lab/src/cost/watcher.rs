@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::script::{Script, Tracing};
 use crate::agent::{Agent, Caps, Launch, Mechanism, Transport};
 use crate::scenarios::free_address;
 use crate::wait::{self, PATIENCE};
 
 /// Where xtask puts what the agent is compared with (xtask/src/bench/reference.rs).
-const FOLDER: &str = "/usr/lib/tcpwnd-bench";
+pub const FOLDER: &str = "/usr/lib/tcpwnd-bench";
 
 /// How long another watcher may take to attach.
 const START: Duration = Duration::from_secs(120);
@@ -27,6 +28,8 @@ pub enum Watcher {
     Agent(Mechanism),
     /// An object that is loaded with libbpf.
     Object(Object),
+    /// bpftrace.
+    Script(Script),
 }
 
 /// An object of benches/reference.
@@ -66,6 +69,34 @@ impl Watcher {
         }),
     ];
 
+    /// bpftrace, with as little and with as much as tells a damaged connection, and the talk's way.
+    pub const SCRIPTS: &'static [Self] = &[
+        Self::Script(Script {
+            name: "bpftrace",
+            file: "handshakes.bt",
+            lines: Some(1),
+        }),
+        Self::Script(Script {
+            name: "bpftrace evidence",
+            file: "evidence.bt",
+            lines: Some(3),
+        }),
+        Self::Script(Script {
+            name: "bpftrace talk",
+            file: "windows.bt",
+            lines: None,
+        }),
+    ];
+
+    /// What is started: the agent, and what says as much or as little.
+    pub const STARTS: &'static [Self] = &[
+        Self::CAPTURES[1],
+        Self::CAPTURES[2],
+        Self::CAPTURES[3],
+        Self::SCRIPTS[0],
+        Self::SCRIPTS[1],
+    ];
+
     /// Programs that do nothing, one for each way to hook. The first two are on a function at whose entry
     /// the agent has a program, too, by its two mechanisms.
     pub const HOOKS: &'static [Self] = &[
@@ -85,6 +116,7 @@ impl Watcher {
             Self::Nobody => "nobody",
             Self::Agent(mechanism) => mechanism.name(),
             Self::Object(object) => object.name,
+            Self::Script(script) => script.name,
         }
     }
 
@@ -93,6 +125,7 @@ impl Watcher {
         match self {
             Self::Nobody | Self::Agent(_) => true,
             Self::Object(object) => Path::new(FOLDER).join(object.file).exists(),
+            Self::Script(script) => script.is_here(),
         }
     }
 
@@ -105,6 +138,7 @@ impl Watcher {
             Self::Nobody => Watching::Nobody,
             Self::Agent(mechanism) => Watching::Agent(start_agent(mechanism, free_address()?)?),
             Self::Object(object) => Watching::Object(object, object.start()?),
+            Self::Script(script) => Watching::Script(script.start()?),
         })
     }
 }
@@ -163,16 +197,7 @@ pub fn start_agent(mechanism: Mechanism, listen: SocketAddr) -> Result<Agent> {
         transport: Transport::Auto,
         caps: Caps::All,
     };
-    let listen = listen.to_string();
-    launch.start(&[
-        "run",
-        "--port",
-        "9092",
-        "--listen",
-        &listen,
-        "--mechanism",
-        mechanism.name(),
-    ])
+    launch.serve(listen, &["-v"])
 }
 
 /// Starts `tcpwnd trace`, which puts damaged connections under watch.
@@ -196,6 +221,8 @@ pub enum Watching {
     Agent(Agent),
     /// An object's loader.
     Object(Object, Child),
+    /// bpftrace.
+    Script(Tracing),
 }
 
 impl Watching {
@@ -208,6 +235,7 @@ impl Watching {
             Self::Nobody => Ok(()),
             Self::Agent(agent) => end_agent(agent, handshakes),
             Self::Object(object, child) => object.end(child, handshakes),
+            Self::Script(tracing) => tracing.end(handshakes),
         }
     }
 }
@@ -229,10 +257,8 @@ fn end_agent(agent: Agent, handshakes: usize) -> Result<()> {
 ///
 /// # Errors
 /// When it fails, or does not say.
-pub fn books(mut agent: Agent) -> Result<BTreeMap<String, u64>> {
-    agent.signal(libc::SIGTERM)?;
-    let (_, code, said) = agent.end()?;
-    ensure!(code == 0, "tcpwnd ended with {code}: {said}");
+pub fn books(agent: Agent) -> Result<BTreeMap<String, u64>> {
+    let said = agent.stop()?;
     let last = said.lines().find_map(|line| line.split_once("stopped: "));
     let (_, books) = last.context("tcpwnd did not say what it saw")?;
     let column = |text: &str| {

@@ -2,12 +2,13 @@
 //! (`tcp_rcv_state_process`) then handles each segment, and none of that is a handshake.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 
 use super::bench::Bench;
 use super::stage::PORT;
+use crate::ends;
 use crate::net::{Pair, PairOptions};
 use crate::socket::{self, ListenOptions, TcpInfo};
 use crate::wait::{self, PATIENCE};
@@ -77,23 +78,13 @@ fn connect(pair: &Pair, listener: &TcpListener, to: SocketAddr) -> Result<(TcpSt
         TcpStream::connect_timeout(&to, PATIENCE)
             .with_context(|| format!("failed to connect to {to}"))
     })?;
-    let (server, _) = listener.accept().context("failed to accept")?;
-    for end in [&client, &server] {
-        end.set_nodelay(true).context("failed to set TCP_NODELAY")?;
-        end.set_read_timeout(Some(PATIENCE))
-            .context("failed to set a time-out")?;
-    }
-    Ok((client, server))
+    ends::accept(listener, client)
 }
 
 /// One end is silent from now on, and the other one sends, each segment when the one before has
 /// arrived.
 fn talk_to(silent: &mut TcpStream, talking: &mut TcpStream) -> Result<()> {
-    silent
-        .shutdown(Shutdown::Write)
-        .context("failed to shut down")?;
-    let nothing = talking.read(&mut [0; 1]).context("no end came")?;
-    ensure!(nothing == 0, "something came before the end");
+    ends::half_close(silent, talking)?;
     let half_closed = || {
         let states = (TcpInfo::of(silent)?.state, TcpInfo::of(talking)?.state);
         Ok(states == (FIN_WAIT2, CLOSE_WAIT))

@@ -33,17 +33,7 @@ pub fn play(bench: &Bench) -> Result<String> {
     let _limit = Descriptors::raise()?;
     let stage = Stage::new(&unlocked(), &[])?;
     let listen = free_address()?;
-    let text = listen.to_string();
-    let mechanism = bench.launch.mechanism.name();
-    let mut agent = bench.launch.start(&[
-        "run",
-        "--listen",
-        &text,
-        "--port",
-        "9092",
-        "--mechanism",
-        mechanism,
-    ])?;
+    let mut agent = bench.launch.serve(listen, &[])?;
     // The first ones make what later ones find.
     let mut undisturbed = Duration::ZERO;
     for _ in 0..5 {

@@ -9,7 +9,7 @@ use super::bench::Bench;
 use super::open_now::free_address;
 use super::stage::{PORT, Stage};
 use super::transmit_path::attached;
-use crate::agent::{Agent, Report};
+use crate::agent::Report;
 use crate::findings::Answer;
 use crate::http::{get, metric};
 use crate::peer::{Offer, Peer};
@@ -30,8 +30,9 @@ const LABEL: &[&str] = &["local_port=\"9092\""];
 pub fn play(bench: &Bench) -> Result<String> {
     let stage = Stage::with_cookies()?;
     let listen = free_address()?;
-    let mut daemon = serve(bench, listen)?;
-    let mut agent = bench.launch.trace("9092", &["--ignore-peer", IGNORED])?;
+    let ignoring = ["--ignore-peer", IGNORED];
+    let mut daemon = bench.launch.serve(listen, &ignoring)?;
+    let mut agent = bench.launch.trace("9092", &ignoring)?;
 
     let unscaled = Offer {
         window_scale: None,
@@ -75,22 +76,6 @@ pub fn play(bench: &Bench) -> Result<String> {
     ensure!(code == 0, "tcpwnd run ended with {code}");
     check_log(&log, &ignored)?;
     Ok("2 ignored; of others, and by others' doing: 4 findings".to_owned())
-}
-
-fn serve(bench: &Bench, listen: SocketAddr) -> Result<Agent> {
-    let listen = listen.to_string();
-    let mechanism = bench.launch.mechanism.name();
-    bench.launch.start(&[
-        "run",
-        "--port",
-        "9092",
-        "--listen",
-        &listen,
-        "--mechanism",
-        mechanism,
-        "--ignore-peer",
-        IGNORED,
-    ])
 }
 
 /// Connects these peers, each by its family (IPv6 or not) and number.

@@ -50,17 +50,7 @@ fn undergo(bench: &Bench) -> Result<Played> {
     let pair = Pair::new(PairOptions { delay: DELAY })?;
     let broker = Broker::start(&pair.server, &ListenOptions::default())?;
     let listen = free_address()?;
-    let text = listen.to_string();
-    let mechanism = bench.launch.mechanism.name();
-    let scraped = bench.launch.start(&[
-        "run",
-        "--listen",
-        &text,
-        "--port",
-        "9092",
-        "--mechanism",
-        mechanism,
-    ])?;
+    let scraped = bench.launch.serve(listen, &[])?;
     let mut agent = bench.trace()?;
     let lookups = Lookups::start(2)?;
     let (scrapes, resets) = while_scraped(listen, || crowd(&pair))?;

@@ -20,19 +20,8 @@ const LABEL: &[&str] = &["local_port=\"9092\""];
 pub fn play(bench: &Bench) -> Result<String> {
     let stage = Stage::with_cookies()?;
     let listen = free_address()?;
-    let text = listen.to_string();
     let limit = LOGGED.to_string();
-    let arguments = [
-        "run",
-        "--listen",
-        &text,
-        "--port",
-        "9092",
-        "--log-limit",
-        &limit,
-    ];
-    let mechanism = ["--mechanism", bench.launch.mechanism.name()];
-    let mut agent = bench.launch.start(&[&arguments[..], &mechanism].concat())?;
+    let mut agent = bench.launch.serve(listen, &["--log-limit", &limit])?;
     ensure!(
         get(listen, "/readyz").is_ok(),
         "ready, but /readyz says otherwise"

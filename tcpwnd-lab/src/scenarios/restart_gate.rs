@@ -94,18 +94,8 @@ impl Host {
 }
 
 fn watch(bench: &Bench, stage: &Stage, listen: SocketAddr) -> Result<Agent> {
-    let (listen, netns) = (listen.to_string(), stage.server.inode()?.to_string());
-    bench.launch.start(&[
-        "run",
-        "--listen",
-        &listen,
-        "--port",
-        "9092",
-        "--netns",
-        &netns,
-        "--mechanism",
-        bench.launch.mechanism.name(),
-    ])
+    let netns = stage.server.inode()?.to_string();
+    bench.launch.serve(listen, &["--netns", &netns])
 }
 
 /// The second of three has a damaged connection after its restart. Returns how often the script

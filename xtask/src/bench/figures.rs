@@ -1,8 +1,5 @@
 //! What was measured, as the laboratory prints it (tcpwnd-lab/src/cost).
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use anyhow::Context;
 use serde::Deserialize;
 
@@ -23,22 +20,9 @@ pub enum Figure {
         all: Vec<f64>,
     },
     /// What a program took during some work.
-    Program {
-        /// Whose it is.
-        watcher: String,
-        /// Which work.
-        work: String,
-        /// Its name.
-        program: String,
-        /// How many items.
-        items: u64,
-        /// How often it ran.
-        runs: u64,
-        /// In all.
-        instructions: u64,
-        /// Runs that the kernel skipped.
-        skipped: u64,
-    },
+    Program(Program),
+    /// From the start of a watcher until everything is attached.
+    Start(Start),
     /// A map of the agent's.
     Map {
         /// Its name.
@@ -65,6 +49,8 @@ pub enum Figure {
         accepted: u64,
         /// How long it took.
         seconds: f64,
+        /// Clients that were reset or had no answer, and connected again.
+        returned: u64,
         /// Found damaged; none was.
         damaged: u64,
         /// Without verdict.
@@ -105,12 +91,63 @@ pub enum Figure {
         flows: u64,
         /// What it takes.
         bytes: u64,
+        /// How long a scrape's pass over it takes.
+        pass_ns: u64,
+    },
+    /// A scrape of all metrics while so many of them are open.
+    Scrape {
+        /// How many.
+        flows: u64,
+        /// Instructions of the whole machine, each time.
+        all: Vec<f64>,
     },
     /// The agent as it is shipped.
     Size {
         /// Of the file.
         bytes: u64,
     },
+}
+
+/// From start to ready, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Start {
+    /// Whose.
+    pub watcher: String,
+    /// Each time.
+    pub all: Vec<f64>,
+    /// What it says of its steps each time: their names and what they took.
+    pub steps: Vec<Vec<(String, f64)>>,
+}
+
+/// What a program took.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Program {
+    /// Whose it is.
+    pub watcher: String,
+    /// During which work.
+    pub work: String,
+    /// Its name.
+    pub program: String,
+    /// How many items of that work.
+    items: u64,
+    /// How often it ran.
+    runs: u64,
+    /// In all.
+    instructions: u64,
+    /// Runs that the kernel skipped.
+    pub skipped: u64,
+}
+
+impl Program {
+    /// Runs for each item.
+    pub fn runs(&self) -> f64 {
+        self.runs as f64 / self.items as f64
+    }
+
+    /// Instructions of a run.
+    pub fn each(&self) -> f64 {
+        self.instructions as f64 / self.runs as f64
+    }
 }
 
 /// Nobody watches.
@@ -182,17 +219,25 @@ impl Figures {
     /// What one run of a program adds, whatever calls it included; the program is the only one of the
     /// watcher's that this work runs.
     pub fn added_a_run(&self, watcher: &str, work: &str) -> Option<f64> {
-        let runs = self.all().find_map(|figure| match figure {
-            Figure::Program {
-                watcher: of,
-                work: at,
-                items,
-                runs,
-                ..
-            } if of == watcher && at == work => Some(*runs as f64 / *items as f64),
+        let mut programs = self.programs();
+        let only = programs.find(|program| program.watcher == watcher && program.work == work)?;
+        Some(self.added(watcher, work)? / only.runs())
+    }
+
+    /// What programs took.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.all().filter_map(|figure| match figure {
+            Figure::Program(program) => Some(program),
             _ => None,
-        })?;
-        Some(self.added(watcher, work)? / runs)
+        })
+    }
+
+    /// A watcher's start.
+    pub fn start(&self, watcher: &str) -> Option<&Start> {
+        self.all().find_map(|figure| match figure {
+            Figure::Start(start) if start.watcher == watcher => Some(start),
+            _ => None,
+        })
     }
 
     /// Maps: name, entries, bytes.
@@ -242,36 +287,9 @@ pub fn spread(values: &[f64]) -> f64 {
     most - values.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// Takes the laboratory's lines as they come, and shows them on stderr.
-#[derive(Clone, Default)]
-pub struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    /// All that came.
-    pub fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(bytes)?;
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use super::{Figure, Figures, Lines, median, spread};
+    use super::{Figure, Figures, median, spread};
 
     #[test]
     fn one_batch_that_was_disturbed_does_not_move_the_median() {
@@ -281,12 +299,10 @@ mod tests {
 
     #[test]
     fn lines_of_the_laboratory_are_read() {
-        let mut lines = Lines::default();
         let (one, two) = (
             r#"{"figure":"map","map":"EVENTS","entries":4,"bytes":4096}"#,
             r#"{"figure":"resident","flows":0,"bytes":7,"of_maps":1}"#,
         );
-        writeln!(lines, "{one}\n{two}").unwrap();
         let map = Figure::Map {
             map: "EVENTS".to_owned(),
             entries: 4,
@@ -297,9 +313,8 @@ mod tests {
             bytes: 7,
             of_maps: 1,
         };
-        let figures = Figures::read(&lines.text()).unwrap();
+        let figures = Figures::read(&format!("{one}\n{two}\n")).unwrap();
         assert!(figures.all().eq([&map, &resident]));
-        writeln!(lines, "something else").unwrap();
-        assert!(Figures::read(&lines.text()).is_err());
+        assert!(Figures::read("something else\n").is_err());
     }
 }

@@ -14,6 +14,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -25,11 +26,15 @@ use crate::kernels::Kernel;
 use crate::parse_kernel;
 use crate::paths;
 use crate::vm::exec::{Boot, Outcome, prepare};
-use crate::vm::job::{Added, Job};
-use figures::{Figures, Lines};
+use crate::vm::job::Job;
+use crate::vm::lines::Lines;
+use figures::Figures;
 
 /// What a VM may take.
 const TIMEOUT: Duration = Duration::from_secs(900);
+
+/// What bpftrace is measured in, too, as the laboratory calls it.
+const WITH_BPFTRACE: [&str; 2] = ["handshakes", "start"];
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,6 +47,8 @@ enum Part {
     Transfers,
     /// Instructions of segments to half-closed connections
     HalfClosed,
+    /// Time from start to ready, and its steps
+    Start,
     /// 18,000 clients that come back all at once
     Storm,
     /// Resident memory, and the memory of the maps
@@ -142,26 +149,26 @@ impl Part {
 }
 
 /// Where a nanosecond is an instruction.
-fn counting(boot: &Boot<'_>, job: &Job, lines: Lines) -> anyhow::Result<Outcome> {
+fn counting(boot: &Boot<'_>, job: &Job, lines: Told) -> anyhow::Result<Outcome> {
     boot.run_counting(job, lines, io::stderr())
 }
 
 /// Where it is as always.
-fn ordinary(boot: &Boot<'_>, job: &Job, lines: Lines) -> anyhow::Result<Outcome> {
+fn ordinary(boot: &Boot<'_>, job: &Job, lines: Told) -> anyhow::Result<Outcome> {
     boot.run(job, lines, io::stderr())
 }
+
+/// Takes what the laboratory measured.
+type Told = Box<dyn io::Write + Send>;
 
 /// What the laboratory measures in a VM.
 fn in_a_vm(
     kernel: &'static Kernel,
     binaries: &Binaries,
     part: &str,
-    run: impl FnOnce(&Boot<'_>, &Job, Lines) -> anyhow::Result<Outcome>,
+    run: impl FnOnce(&Boot<'_>, &Job, Told) -> anyhow::Result<Outcome>,
 ) -> anyhow::Result<String> {
-    let added = [Added {
-        from: reference::build()?,
-        path: reference::PLACE.into(),
-    }];
+    let added = reference::added(WITH_BPFTRACE.contains(&part))?;
     eprintln!("bench: {part}, in a VM with kernel {}", kernel.name);
     let boot = Boot {
         kernel,
@@ -171,10 +178,15 @@ fn in_a_vm(
         timeout: TIMEOUT,
     };
     let job = Job::new(&["tcpwnd-lab", "cost", part]);
-    let lines = Lines::default();
-    let outcome = run(&boot, &job, lines.clone())?;
+    let (sender, receiver) = mpsc::channel();
+    let told = Lines::new(move |line: &str| {
+        eprintln!("{line}");
+        // The receiver lives until all has come.
+        let _ = sender.send(format!("{line}\n"));
+    });
+    let outcome = run(&boot, &job, Box::new(told))?;
     match (&outcome.code, outcome.trouble()) {
-        (Ok(0), None) => Ok(lines.text()),
+        (Ok(0), None) => Ok(receiver.try_iter().collect()),
         (code, trouble) => bail!(
             "the laboratory did not measure it: {}\n{}",
             trouble.unwrap_or_else(|| format!("it ended with {code:?}")),

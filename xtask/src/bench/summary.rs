@@ -8,6 +8,15 @@ use super::words::{mebibytes, thousands, what};
 /// The agent as it is by default, as the laboratory calls it.
 const DEFAULT: &str = "fentry";
 
+/// What it is compared with.
+const OTHERS: [(&str, &str); 5] = [
+    ("c", "in C"),
+    ("bpftrace evidence", "most of it in bpftrace"),
+    ("bpftrace", "only the two scales in bpftrace"),
+    ("talk", "the way of the talk"),
+    ("bpftrace talk", "the same in bpftrace"),
+];
+
 /// A line.
 struct Row {
     figure: String,
@@ -32,6 +41,7 @@ pub fn write(figures: &Figures) -> Option<String> {
         transfers(figures),
         others(figures),
         native(figures),
+        start(figures).into_iter().collect(),
         memory(figures),
     ];
     let rows: Vec<_> = rows.into_iter().flatten().collect();
@@ -58,7 +68,7 @@ fn handshakes(figures: &Figures) -> Vec<Row> {
             continue;
         };
         let mut measured = thousands(added);
-        for (watcher, name) in [("c", "in C"), ("talk", "the way of the talk")] {
+        for (watcher, name) in OTHERS {
             if let Some(other) = figures.added(watcher, work) {
                 let _ = write!(
                     measured,
@@ -69,7 +79,7 @@ fn handshakes(figures: &Figures) -> Vec<Row> {
             }
         }
         let figure = format!("instructions added per passive {}", what(work));
-        let target = "not above the same capture in C";
+        let target = "not above the same capture in C, below half of it in bpftrace";
         rows.push(row(&figure, target, measured, "handshakes"));
     }
     rows
@@ -124,6 +134,7 @@ fn others(figures: &Figures) -> Vec<Row> {
             clients,
             accepted,
             seconds,
+            returned,
             damaged,
             unverified,
             lost,
@@ -134,9 +145,10 @@ fn others(figures: &Figures) -> Vec<Row> {
             ),
             "no event lost, every connection judged",
             format!(
-                "{} accepted in {seconds:.0} s, {} judged, {damaged} damaged, {unverified} unverified, \
-                 {lost} lost",
+                "{} accepted in {seconds:.0} s (and {} attempts that ended in a RST), {} judged, {damaged} \
+                 damaged, {unverified} unverified, {lost} lost",
                 thousands(*accepted as f64),
+                thousands(*returned as f64),
                 thousands((accepted - unverified) as f64),
             ),
             "storm",
@@ -194,6 +206,62 @@ fn native(figures: &Figures) -> Vec<Row> {
     figures.all().filter_map(of).collect()
 }
 
+/// The agent's start beside bpftrace's, and what each of its steps is of it.
+fn start(figures: &Figures) -> Option<Row> {
+    let own = figures.start(DEFAULT)?;
+    let ready = median(&own.all);
+    let mut measured = format!("{ready:.0} ms");
+    for (watcher, name) in OTHERS {
+        if let Some(other) = figures.start(watcher) {
+            let other = median(&other.all);
+            let _ = write!(
+                measured,
+                "; {name} {other:.0} ms (factor {:.3})",
+                ready / other
+            );
+        }
+    }
+    let shares = own.steps.first()?.iter().map(|(name, _)| {
+        let times = own.steps.iter().flatten().filter(|(step, _)| step == name);
+        let times: Vec<_> = times.map(|(_, time)| *time).collect();
+        format!("{name} {:.0} %", 100.0 * median(&times) / ready)
+    });
+    let shares: Vec<_> = shares.collect();
+    let _ = write!(measured, "; of it {}", shares.join(", "));
+    Some(row(
+        "from start to ready (the clock of the VM is instructions)",
+        "below a tenth of bpftrace's",
+        measured,
+        "start",
+    ))
+}
+
+/// Nothing is asked of a scrape but that it is known.
+fn scrapes(figures: &Figures) -> Vec<Row> {
+    let of = |figure: &Figure| match figure {
+        Figure::Scrape { flows, all } => Some(row(
+            &format!(
+                "a scrape with {} damaged connections open, instructions in all (its client's and the kernel's too)",
+                thousands(*flows as f64)
+            ),
+            "none",
+            thousands(median(all)),
+            "memory",
+        )),
+        Figure::Flows { flows, pass_ns, .. } => Some(row(
+            &format!(
+                "a scrape's pass over {} open damaged connections, on this machine",
+                thousands(*flows as f64)
+            ),
+            "none",
+            format!("{:.2} ms", *pass_ns as f64 / 1e6),
+            "native",
+        )),
+        _ => None,
+    };
+    figures.all().filter_map(of).collect()
+}
+
 fn memory(figures: &Figures) -> Vec<Row> {
     let mut rows = Vec::new();
     let idle = figures.resident(0);
@@ -210,7 +278,7 @@ fn memory(figures: &Figures) -> Vec<Row> {
         ));
     }
     for figure in figures.all() {
-        if let (Figure::Flows { flows, bytes }, Some((idle, _))) = (figure, idle) {
+        if let (Figure::Flows { flows, bytes, .. }, Some((idle, _))) = (figure, idle) {
             rows.push(row(
                 &format!(
                     "resident memory with {} open tracked flows: that, and their table",
@@ -226,6 +294,7 @@ fn memory(figures: &Figures) -> Vec<Row> {
             ));
         }
     }
+    rows.extend(scrapes(figures));
     if figures.maps().next().is_some() {
         let sum = figures.maps().map(|(_, _, bytes)| bytes).sum();
         rows.push(row(
@@ -249,7 +318,7 @@ fn memory(figures: &Figures) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::write;
-    use crate::bench::figures::{Figure, Figures};
+    use crate::bench::figures::{Figure, Figures, Start};
 
     fn work(watcher: &str, work: &str, each: f64) -> Figure {
         Figure::Work {
@@ -269,7 +338,7 @@ mod tests {
             Figure::Size { bytes: 7 << 20 },
         ]);
         let text = write(&figures).unwrap();
-        let expected = "| not above the same capture in C | 30,000; in C 20,000 (factor 1.50) |";
+        let expected = "below half of it in bpftrace | 30,000; in C 20,000 (factor 1.50) |";
         assert!(text.contains(expected), "{text}");
         assert!(text.contains("| at most 6 MiB | 7.0 MiB |"), "{text}");
         assert!(!text.contains("resident"), "{text}");
@@ -280,17 +349,31 @@ mod tests {
         let figures = Figures::new(vec![
             work("nobody", "half-closed", 10_000.0),
             work("fentry", "half-closed", 10_300.0),
-            Figure::Program {
-                watcher: "fentry".to_owned(),
-                work: "half-closed".to_owned(),
-                program: "p".to_owned(),
-                items: 1_000,
-                runs: 2_000,
-                instructions: 1,
-                skipped: 0,
-            },
         ]);
+        let program = r#"{"figure":"program","watcher":"fentry","work":"half-closed","program":"p",
+            "items":1000,"runs":2000,"instructions":1,"skipped":0}"#;
+        let program = serde_json::from_str(program).unwrap();
+        let figures = Figures::new(figures.all().cloned().chain([program]).collect());
         assert_eq!(figures.added_a_run("fentry", "half-closed"), Some(150.0));
+    }
+
+    #[test]
+    fn steps_are_parts_of_the_start() {
+        let start = |watcher: &str, all: f64, steps: &[(&str, f64)]| {
+            let steps = steps.iter().map(|(name, time)| ((*name).to_owned(), *time));
+            Figure::Start(Start {
+                watcher: watcher.to_owned(),
+                all: vec![all; 3],
+                steps: vec![steps.collect()],
+            })
+        };
+        let figures = Figures::new(vec![
+            start("fentry", 400.0, &[("BTF", 100.0), ("load", 200.0)]),
+            start("bpftrace", 5_000.0, &[]),
+        ]);
+        let text = write(&figures).unwrap();
+        let expected = "| 400 ms; only the two scales in bpftrace 5000 ms (factor 0.080); of it BTF 25 %, load 50 % |";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::figures::{Figure, Figures, NOBODY, median, spread};
+use super::figures::{Figures, NOBODY, median, spread};
 use super::summary;
-use super::words::{MIB, thousands, what, who};
+use super::words::{EMPTY, MIB, thousands, what, who};
 
-/// How the names of programs that do nothing begin; the way to hook is the rest.
-pub const EMPTY: &str = "empty ";
+/// Work that is done to compare hooks: handshakes.
+const HOOK: &str = "hook";
 
 /// Everything.
 pub fn write(figures: &Figures) -> String {
@@ -33,7 +33,7 @@ fn work(figures: &Figures) -> Option<String> {
     let mut rows = 0;
     let mut told = Vec::new();
     for (watcher, work, thread, all) in figures.work() {
-        if watcher.starts_with(EMPTY) || told.contains(&(watcher, work)) {
+        if work == HOOK || told.contains(&(watcher, work)) {
             continue;
         }
         told.push((watcher, work));
@@ -68,30 +68,15 @@ fn mechanisms(figures: &Figures) -> Option<String> {
         | hook | runs a handshake | added a run | of the program | skipped |\n|---|---|---|---|---|"
         .to_owned();
     let mut rows = 0;
-    for figure in figures.all() {
-        let Figure::Program {
-            watcher,
-            work,
-            items,
-            runs,
-            instructions,
-            skipped,
-            ..
-        } = figure
-        else {
-            continue;
-        };
-        let Some(mechanism) = watcher.strip_prefix(EMPTY) else {
-            continue;
-        };
-        let (handshakes, runs) = (*items as f64, *runs as f64);
-        let added = figures.added(watcher, work)? * handshakes / runs;
+    for program in figures.programs().filter(|program| program.work == HOOK) {
         let _ = write!(
             text,
-            "\n| {mechanism} | {} | {} | {} | {skipped} |",
-            runs / handshakes,
-            thousands(added),
-            thousands(*instructions as f64 / runs),
+            "\n| {} | {} | {} | {} | {} |",
+            program.watcher.trim_start_matches(EMPTY),
+            program.runs(),
+            thousands(figures.added_a_run(&program.watcher, HOOK)?),
+            thousands(program.each()),
+            program.skipped,
         );
         rows += 1;
     }
@@ -105,32 +90,17 @@ fn programs(figures: &Figures) -> Option<String> {
         |---|---|---|---|---|---|---|"
         .to_owned();
     let mut rows = 0;
-    for figure in figures.all() {
-        let Figure::Program {
-            watcher,
-            work,
-            program,
-            items,
-            runs,
-            instructions,
-            skipped,
-        } = figure
-        else {
-            continue;
-        };
-        if watcher.starts_with(EMPTY) {
-            continue;
-        }
-        let (handshakes, runs) = (*items as f64, *runs as f64);
-        let instructions = *instructions as f64;
+    for program in figures.programs().filter(|program| program.work != HOOK) {
         let _ = write!(
             text,
-            "\n| {} | {} | `{program}` | {} | {} | {} | {skipped} |",
-            who(watcher),
-            what(work),
-            runs / handshakes,
-            thousands(instructions / runs),
-            thousands(instructions / handshakes),
+            "\n| {} | {} | `{}` | {} | {} | {} | {} |",
+            who(&program.watcher),
+            what(&program.work),
+            program.program,
+            program.runs(),
+            thousands(program.each()),
+            thousands(program.each() * program.runs()),
+            program.skipped,
         );
         rows += 1;
     }

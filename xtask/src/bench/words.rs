@@ -3,6 +3,9 @@
 /// Bytes of a MiB.
 pub const MIB: f64 = (1 << 20) as f64;
 
+/// How the names of programs that do nothing begin; the way to hook is the rest.
+pub const EMPTY: &str = "empty ";
+
 /// Who watches, in words.
 pub fn who(watcher: &str) -> &str {
     match watcher {
@@ -12,6 +15,11 @@ pub fn who(watcher: &str) -> &str {
         "trace, one watched" => "`tcpwnd trace`, one other connection under watch",
         "c" => "the same capture in C",
         "talk" => "the way of the talk",
+        "bpftrace" => "bpftrace, only the two scales",
+        "bpftrace evidence" => "bpftrace, most of the evidence",
+        "bpftrace talk" => "bpftrace, the way of the talk",
+        "empty fentry" => "an empty fentry",
+        "empty kprobe" => "an empty kprobe",
         other => other,
     }
 }

@@ -6,6 +6,7 @@
 pub mod affected;
 mod apt;
 mod bpf_linker;
+pub mod bpftrace;
 pub mod cargo_tool;
 pub mod chart;
 pub mod clang;

@@ -11,6 +11,7 @@ pub mod exec;
 mod initramfs;
 pub mod job;
 mod klog;
+pub mod lines;
 mod modules;
 pub mod packages;
 mod provoked;
