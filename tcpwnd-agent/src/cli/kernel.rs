@@ -17,7 +17,7 @@ pub struct KernelArgs {
     pub transport: TransportArg,
 
     /// Size of the ring buffer in bytes, a power of two
-    #[arg(long, value_name = "N", default_value_t = 4 << 20)]
+    #[arg(long, value_name = "N", default_value_t = 2 << 20)]
     pub ring_bytes: u32,
 
     /// Size of the perf buffer of each CPU in bytes, a power of two

@@ -12,6 +12,7 @@ use super::facts::KernelFacts;
 use super::failure::one_line;
 use super::hook::{Carried, Workshop, candidates};
 use super::mapped::{Counters, Listeners};
+use super::object::Purpose;
 use super::startup::{Startup, Stopwatch};
 use super::table::{self, HOOKS, Hook, NO_SYNPROXY, SYNPROXY, SYNPROXY_MARK, WINDOW};
 use super::unseen::{Reading, Unseen};
@@ -77,7 +78,8 @@ pub fn attach(settings: &Settings) -> Result<Attached, AttachError> {
         });
     }
     let synproxy = facts.presence(SYNPROXY_MARK) == Presence::Present;
-    let loaded = object::load(settings, btf, facts.offsets.table, synproxy, host)?;
+    let purpose = Purpose::Connections { synproxy };
+    let loaded = object::load(settings, btf, facts.offsets.table, purpose, host)?;
     startup.maps = watch.lap();
     if loaded.counters.are_looked_up() {
         degradations.push(Degradation {

@@ -83,9 +83,9 @@ impl Mechanism {
 }
 
 /// Entries of the table of handshakes under way when nothing else is asked for: an LRU map's
-/// entry of about 450 bytes each, hence 15 MB. More than come back at once in the storm that the
+/// entry of about 450 bytes each, hence 9 MB. More than come back at once in the storm that the
 /// project began with, 18,000.
-pub const DEFAULT_HANDSHAKES: u32 = 32_768;
+pub const DEFAULT_HANDSHAKES: u32 = 20_480;
 
 /// What [`attach`] needs to know.
 #[derive(Clone, Debug)]
@@ -101,7 +101,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// Size of the perf buffer of each CPU, bytes; a power of two of at least a page.
     pub perf_bytes: u32,
-    /// Handshakes under way that are remembered; raised to 1,024 a possible CPU where it is less.
+    /// Handshakes under way that are remembered, beside 128 a possible CPU, which may keep as many
+    /// free entries to itself; raised to 1,024 a CPU where that is less.
     pub handshakes: u32,
     /// BTF to take offsets from instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,

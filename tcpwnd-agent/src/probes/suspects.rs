@@ -13,8 +13,9 @@ use super::attach::fentry_btf;
 use super::facts::KernelFacts;
 use super::hook::{Carried, Workshop, candidates};
 use super::mapped::Counters;
+use super::object::{self, Purpose};
 use super::table::Hook;
-use super::{AttachError, Settings, object};
+use super::{AttachError, Settings};
 use crate::kernel::host::Host;
 use crate::transport::{Lost, Records};
 
@@ -68,7 +69,7 @@ impl Suspects {
     pub fn watch(settings: &Settings, flows: &[FlowKey]) -> Result<Self, AttachError> {
         let facts = KernelFacts::read(settings)?;
         let table = facts.offsets.table;
-        let loaded = object::load(settings, &facts.btf, table, false, &facts.host)?;
+        let loaded = object::load(settings, &facts.btf, table, Purpose::Suspects, &facts.host)?;
         let mut ebpf = loaded.ebpf;
         put(&mut ebpf, flows).map_err(|error| refused(error, &facts.host))?;
         let btf = fentry_btf(settings.mechanism);

@@ -14,7 +14,7 @@ use tcpwnd_common::{Config, FAMILY_IPV4, MAX_PORT_RANGES, PortRange, ROLE_CLIENT
 
 use super::facts::KernelFacts;
 use super::hook::candidates;
-use super::object::{self, VERIFIER_LOG};
+use super::object::{self, Purpose, VERIFIER_LOG};
 use super::suspects::PROGRESS;
 use super::table::{HOOKS, SYNPROXY, WINDOW};
 use super::vm_tests::{in_runtime, settings};
@@ -71,7 +71,7 @@ fn measure(config: Config) -> BTreeMap<String, Cost> {
         &settings,
         &facts.btf,
         facts.offsets.table,
-        true,
+        Purpose::Connections { synproxy: true },
         &facts.host,
     );
     let mut loaded = loaded.unwrap();

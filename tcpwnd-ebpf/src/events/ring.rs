@@ -7,7 +7,7 @@ use aya_ebpf::maps::ring_buf::RingBufEntry;
 
 /// Records on their way to user space. The agent sets the size.
 #[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+static EVENTS: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
 
 /// Room for a record.
 pub struct Entry<T: 'static>(RingBufEntry<T>);

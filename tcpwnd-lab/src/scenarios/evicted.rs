@@ -14,7 +14,7 @@ use crate::peer::{Offer, Peer};
 use crate::socket::ListenOptions;
 
 /// Records that there is room for; no option of `trace` changes that.
-const RECORDS: usize = 32_768;
+const RECORDS: usize = 20_480;
 
 /// Handshakes that end, of the oldest and of the newest.
 const EACH: usize = 500;

@@ -12,7 +12,7 @@ use aya::maps::{Map, MapData, MapError};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod, VerifierLogLevel};
 use tcpwnd_common::{
-    Config, FieldTable, KernelTraits, LISTENER_SLOTS, ROLE_CLIENT, ROLE_SERVER,
+    Config, FieldTable, KernelTraits, LISTENER_SLOTS, ROLE_CLIENT, ROLE_SERVER, SUSPECT_LIMIT,
     Settings as Constants,
 };
 
@@ -27,9 +27,26 @@ use crate::transport::{Records, Transport};
 static RING: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf.o"));
 static PERF: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwnd-ebpf-perf.o"));
 
-/// Entries of an LRU map a CPU below which it loses them early: each CPU keeps up to 128 to
-/// itself (LOCAL_FREE_TARGET in kernel/bpf/bpf_lru_list.c), and trouble begins near that.
+/// Free entries of an LRU map that each CPU may keep to itself (LOCAL_FREE_TARGET in
+/// kernel/bpf/bpf_lru_list.c).
+const KEPT_PER_CPU: usize = 128;
+
+/// Entries of an LRU map a CPU below which it loses them early: trouble begins near
+/// [`KEPT_PER_CPU`].
 pub const ENTRIES_PER_CPU: usize = 1024;
+
+/// What the programs are loaded for: memory is taken for all entries of a map at once, and none for
+/// what is not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Handshakes and connections; of netfilter's SYN proxy, too, where it is there.
+    Connections {
+        /// It is.
+        synproxy: bool,
+    },
+    /// The suspects of `scan --confirm`.
+    Suspects,
+}
 
 /// A record of the ABI as aya wants its constants.
 #[derive(Clone, Copy)]
@@ -62,11 +79,11 @@ struct Parts<'a> {
     traits: KernelTraits,
     /// Possible ones.
     cpus: usize,
-    synproxy: bool,
+    purpose: Purpose,
     host: &'a Host,
 }
 
-/// Makes the maps and injects the constants. `synproxy`: netfilter's SYN proxy is there.
+/// Makes the maps and injects the constants.
 ///
 /// # Errors
 ///
@@ -75,7 +92,7 @@ pub fn load(
     settings: &Settings,
     btf: &KernelBtf,
     fields: FieldTable,
-    synproxy: bool,
+    purpose: Purpose,
     host: &Host,
 ) -> Result<Loaded, AttachError> {
     let parts = Parts {
@@ -83,7 +100,7 @@ pub fn load(
         fields,
         traits: traits(btf),
         cpus: nr_cpus().map_err(|(path, error)| AttachError::Cpus { path, error })?,
-        synproxy,
+        purpose,
         host,
     };
     match transport(settings.transport, host).0 {
@@ -147,28 +164,38 @@ const fn verifier_log() -> VerifierLogLevel {
 
 /// A loader that knows the sizes of the maps that both objects have.
 fn loader<'a>(parts: &Parts<'_>) -> EbpfLoader<'a> {
-    let at_least = u32::try_from(parts.cpus * ENTRIES_PER_CPU).unwrap_or(u32::MAX);
-    // Memory is taken for all entries at once: none for what is not looked at.
-    let entries = |role| match parts.settings.config.roles & role {
-        0 => at_least,
-        _ => parts.settings.handshakes.max(at_least),
-    };
-    // A map has at least one entry.
-    let proxied = if parts.synproxy {
-        entries(ROLE_SERVER)
-    } else {
-        1
-    };
     let mut loader = EbpfLoader::new();
+    loader.btf(None).verifier_log_level(verifier_log());
+    for (map, entries) in sizes(parts) {
+        loader.map_max_entries(map, entries);
+    }
     loader
-        .btf(None)
-        .verifier_log_level(verifier_log())
-        .map_max_entries("HANDSHAKES", entries(ROLE_SERVER))
-        .map_max_entries("PROXIED", proxied)
-        .map_max_entries("CONNECTS", entries(ROLE_CLIENT))
-        .map_max_entries("NOTED_CHANGES", at_least)
-        .map_max_entries("COUNTERS", u32::try_from(parts.cpus).unwrap_or(u32::MAX));
-    loader
+}
+
+/// Their entries, at least one. Those that are not named have as many as the object says.
+fn sizes(parts: &Parts<'_>) -> [(&'static str, u32); 7] {
+    let roles = parts.settings.config.roles;
+    let only = |wanted, entries| if wanted { entries } else { 1 };
+    let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
+    let at_least = number(parts.cpus * ENTRIES_PER_CPU);
+    let usable = parts.settings.handshakes;
+    let handshakes = usable.saturating_add(number(parts.cpus * KEPT_PER_CPU));
+    let handshakes = handshakes.max(at_least);
+    let connections = parts.purpose != Purpose::Suspects;
+    let synproxy = parts.purpose == Purpose::Connections { synproxy: true };
+    let (serves, connects) = (roles & ROLE_SERVER != 0, roles & ROLE_CLIENT != 0);
+    [
+        (
+            "HANDSHAKES",
+            only(connections, if serves { handshakes } else { at_least }),
+        ),
+        ("PROXIED", only(synproxy && serves, handshakes)),
+        ("CONNECTS", only(connections && connects, handshakes)),
+        ("SUSPECTS", only(!connections, SUSPECT_LIMIT)),
+        ("SUSPECT_PORTS", only(!connections, SUSPECT_LIMIT)),
+        ("NOTED_CHANGES", at_least),
+        ("COUNTERS", number(parts.cpus)),
+    ]
 }
 
 /// Counters in memory that the programs write. Their maps stay with the programs: those refer to them
