@@ -37,6 +37,9 @@ const BUDGET: &str = "tcpwnd-agent/src/probes/verifier_budget.txt";
 const ROOM: u64 = 125;
 const LEAST_ROOM: u64 = 16;
 
+/// More stack than this the kernel refuses (MAX_BPF_STACK, include/linux/filter.h), in bytes.
+const MAX_STACK: u64 = 512;
+
 /// What it may take on one kernel.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -205,6 +208,7 @@ impl Figures {
                 most = std::array::from_fn(|figure| most[figure].max(cost[figure]));
             }
             let [instructions, states, stack] = most.map(budget_for);
+            let stack = stack.min(MAX_STACK);
             let _ = writeln!(
                 text,
                 "{program:<34} {instructions:>8} {states:>6} {stack:>5}"
