@@ -67,21 +67,29 @@ pub struct Status {
     pub seccomp: u64,
 }
 
-/// The threads of a process.
+/// The threads of a process, but for those that end meanwhile.
 ///
 /// # Errors
 /// When the process has ended, or /proc is not as it should be.
 pub fn threads(process: u32) -> Result<Vec<Status>> {
     let folder = format!("/proc/{process}/task");
     let threads = fs::read_dir(&folder).with_context(|| format!("failed to read {folder}"))?;
-    threads
-        .map(|thread| {
-            let path = thread?.path().join("status");
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("failed to read {}", path.display()))?;
-            status(&text).with_context(|| format!("not a status: {text}"))
-        })
-        .collect()
+    let mut all = Vec::new();
+    for thread in threads {
+        let path = thread?.path().join("status");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if has_ended(&error) => continue,
+            read => read.with_context(|| format!("failed to read {}", path.display()))?,
+        };
+        all.push(status(&text).with_context(|| format!("not a status: {text}"))?);
+    }
+    ensure!(!all.is_empty(), "{folder} has no threads any more");
+    Ok(all)
+}
+
+/// Whether /proc says so of whose file was to be opened, or was being read.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 fn status(text: &str) -> Option<Status> {
