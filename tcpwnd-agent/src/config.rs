@@ -29,7 +29,7 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:10435";
 const MAX_RECENT_FINDINGS: usize = 100_000;
 
 /// Which connections to look at, resolved.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     /// Local ports, sorted and without overlaps; empty for all.
     pub ports: Vec<PortRange>,
@@ -41,6 +41,19 @@ pub struct Filter {
     pub families: u32,
     /// Inode number of the only network namespace; 0 for all.
     pub netns: u32,
+}
+
+impl Default for Filter {
+    /// Everything passes.
+    fn default() -> Self {
+        Self {
+            ports: Vec::new(),
+            remote_ports: Vec::new(),
+            hosts: Networks::default(),
+            families: FAMILY_IPV4 | FAMILY_IPV6,
+            netns: 0,
+        }
+    }
 }
 
 impl Filter {
