@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 
 use super::apt::{Archive, newest};
 use super::kernels::{finish, stage};
+use super::packages;
 use crate::command::{self, which};
 use crate::kernels::Kernel;
 use crate::paths;
@@ -39,13 +40,19 @@ const TOOLS: &[(&str, &str)] = &[
     ("perl", "perl"),
 ];
 
+/// What it includes: file and package.
+const HEADERS: &[(&str, &str)] = &[
+    ("/usr/include/libelf.h", "libelf-dev"),
+    ("/usr/include/openssl/ssl.h", "libssl-dev"),
+];
+
 /// Builds it into the cache.
 ///
 /// # Errors
 ///
-/// When a tool is missing or a step of the build fails.
+/// When a tool is missing that cannot be installed, or a step of the build fails.
 pub fn build(kernel: &Kernel, recipe: &Recipe) -> anyhow::Result<()> {
-    check_tools()?;
+    ensure_tools()?;
     let archive = Archive::open(kernel.name, recipe.suites)?;
     let source = newest(archive.candidates(&[recipe.package.to_owned()])?)?.with_context(|| {
         let suites = recipe.suites.join(", ");
@@ -117,22 +124,11 @@ fn apply(tree: &Path, patch: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_tools() -> anyhow::Result<()> {
-    let mut missing: Vec<&str> = TOOLS
-        .iter()
-        .filter(|(program, _)| which(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    for (header, package) in [
-        ("/usr/include/libelf.h", "libelf-dev"),
-        ("/usr/include/openssl/ssl.h", "libssl-dev"),
-    ] {
-        if !Path::new(header).exists() {
-            missing.push(package);
-        }
-    }
-    if !missing.is_empty() {
-        bail!("missing: apt-get install {}", missing.join(" "));
-    }
-    Ok(())
+/// Installs what is missing of that.
+fn ensure_tools() -> anyhow::Result<()> {
+    let programs = TOOLS.iter().filter(|(program, _)| which(program).is_none());
+    let headers = HEADERS.iter().filter(|(file, _)| !Path::new(file).exists());
+    let missing = programs.chain(headers);
+    let missing: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
+    packages::bring(&missing)
 }
