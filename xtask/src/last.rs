@@ -131,11 +131,15 @@ fn file() -> anyhow::Result<PathBuf> {
 pub fn run_failed() -> anyhow::Result<ExitCode> {
     let mut last = Last::read()?;
     let binaries = build::run()?;
-    let known = known(&binaries)?;
+    let program = build::agent_tests()?;
+    let (known, known_tests) = (known(&binaries)?, agent_tests::names(&program)?);
     last.scenarios.rows.retain(|row| is_known(row, &known));
-    let every: Vec<Place> = test::runs(true).iter().map(Run::place).collect();
-    let scenarios = open(&last.scenarios, &known, &every);
-    let (tests, nowhere) = (failed(&last.tests), failed(&last.nowhere));
+    last.tests.rows.retain(|row| is_known(row, &known_tests));
+    let places = |runs: Vec<Run>| runs.iter().map(Run::place).collect::<Vec<_>>();
+    let scenarios = open(&last.scenarios, &known, &places(test::runs(true)));
+    let tests = open(&last.tests, &known_tests, &agent_tests::places());
+    // Each boot there is for one scenario.
+    let nowhere = open(&last.nowhere, &[], &places(test::nowhere(true)));
     if scenarios.is_empty() && tests.is_empty() && nowhere.is_empty() {
         println!("nothing failed in the last full run, and nothing is new since");
         return Ok(ExitCode::SUCCESS);
@@ -166,10 +170,8 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
     replace(&mut last.nowhere, &all.collect(), answers);
     if !tests.is_empty() {
         let kernels = tests.keys().filter_map(|(name, _)| kernels::find(name));
-        let expected: Vec<String> = tests.values().flatten().cloned().collect();
-        let program = build::agent_tests()?;
         let kernels = kernels.collect();
-        answers = agent_tests::run_on(kernels, &missing, &binaries, &program, &expected).rows;
+        answers = agent_tests::run_on(kernels, &missing, &binaries, &program, &known_tests).rows;
         let all = tests.into_keys().map(|place| (place, Vec::new())).collect();
         replace(&mut last.tests, &all, answers);
     }

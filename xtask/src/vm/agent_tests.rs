@@ -1,7 +1,7 @@
 //! `vm agent-tests`: the agent's unit tests that want root and a kernel with probes.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -10,11 +10,12 @@ use clap::Args;
 use super::answers::ask;
 use super::exec::Boot;
 use super::job::Added;
-use super::results::{NotTested, Results, Row};
+use super::results::{NotTested, Place, Results, Row};
 use super::runs;
 use super::side_by_side::side_by_side;
 use crate::arch::Arch;
 use crate::build::{self, Binaries};
+use crate::command;
 use crate::kernels::{self, Kernel, TABLE};
 use crate::last::Last;
 use crate::parse_kernel;
@@ -68,6 +69,30 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The boots of the full matrix.
+pub fn places() -> Vec<Place> {
+    let place = |kernel: &Kernel| (kernel.name.to_owned(), String::new());
+    TABLE.iter().map(place).collect()
+}
+
+/// The names of these tests in a binary that runs here.
+///
+/// # Errors
+///
+/// When it cannot be run, or has none.
+pub fn names(tests: &Path) -> anyhow::Result<Vec<String>> {
+    let arguments = [FILTER, "--ignored", "--list", "--format", "terse"];
+    let said = command::output(Command::new(tests).args(arguments))?;
+    let names = said.lines().filter_map(|line| line.strip_suffix(": test"));
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    ensure!(
+        !names.is_empty(),
+        "{}: no tests like {FILTER}",
+        tests.display()
+    );
+    Ok(names)
 }
 
 /// Runs the tests of a binary, one boot for each kernel that could be had; those that are
