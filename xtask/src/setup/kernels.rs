@@ -28,9 +28,9 @@ pub fn ensure(kernel: &Kernel, refresh: bool) -> anyhow::Result<()> {
             Some(_) => Ok(()),
             None => affected::copy(kernel),
         },
-        Source::Built(recipe) => match cached {
-            Some(_) => Ok(()),
-            None => source::build(kernel, recipe),
+        Source::Built(recipe) => match cached.is_some() && recipe.made(kernel)? {
+            true => Ok(()),
+            false => source::build(kernel, recipe),
         },
         Source::Debian { suites, release } => {
             let archive = Archive::open_for(kernel.arch, kernel.name, suites)?;

@@ -23,7 +23,7 @@ mod rust_src;
 pub mod scripts;
 pub mod source;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -124,6 +124,9 @@ pub fn ensure(wanted: &[&'static Kernel], refresh: bool) -> anyhow::Result<Vec<M
 fn lock() -> anyhow::Result<File> {
     let path = paths::cache_folder("")?.join("lock");
     let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        eprintln!("setup: waiting for another set-up to end");
+    }
     file.lock()
         .with_context(|| format!("lock {}", path.display()))?;
     Ok(file)

@@ -46,6 +46,32 @@ const HEADERS: &[(&str, &str)] = &[
     ("/usr/include/openssl/ssl.h", "libssl-dev"),
 ];
 
+/// The file beside the kernel with what it was made of.
+const MADE_OF: &str = "recipe";
+
+impl Recipe {
+    /// All of it, in one text.
+    fn text(&self) -> anyhow::Result<String> {
+        let mut text = format!("{} {}\n", self.package, self.suites.join(" "));
+        for file in self.patch.iter().chain(self.fragments) {
+            let path = paths::workspace().join(file);
+            text += &fs::read_to_string(&path).with_context(|| format!("read {file}"))?;
+        }
+        Ok(text)
+    }
+
+    /// Whether what the cache has of the kernel was made of this.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for a cache, or a file of the recipe cannot be read.
+    pub fn made(&self, kernel: &Kernel) -> anyhow::Result<bool> {
+        let file = kernel.folder()?.join(MADE_OF);
+        let text = self.text()?;
+        Ok(fs::read_to_string(file).is_ok_and(|made_of| made_of == text))
+    }
+}
+
 /// Builds it into the cache.
 ///
 /// # Errors
@@ -74,11 +100,9 @@ pub fn build(kernel: &Kernel, recipe: &Recipe) -> anyhow::Result<()> {
     )?;
     let tree = unpacked.path().join(recipe.package);
     let release = make_image(&tree, recipe)?;
-    finish(
-        stage(&tree.join("arch/x86/boot/bzImage"), &release)?,
-        kernel,
-        &version,
-    )
+    let staged = stage(&tree.join("arch/x86/boot/bzImage"), &release)?;
+    fs::write(staged.path().join(MADE_OF), recipe.text()?)?;
+    finish(staged, kernel, &version)
 }
 
 fn make_image(tree: &Path, recipe: &Recipe) -> anyhow::Result<String> {
