@@ -17,20 +17,26 @@ pub fn ask(boot: &Boot<'_>, argv: &[&str], expected: &[String], label: &str) -> 
     let complaint = run(boot, argv, &answers, label)
         .unwrap_or_else(|error| Some((format!("{error:#}"), String::new())));
     let mut answers = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
-    if let Some((complaint, log)) = complaint {
+    if let Some((complaint, log)) = &complaint {
         eprintln!("{label}: {complaint}\n{}", log.trim_end());
-        answers.push(failure(WHOLE_VM, &complaint));
-        return answers;
     }
-    if answers.is_empty() {
-        answers.push(failure(WHOLE_VM, "ran nothing"));
-    }
-    for name in expected {
-        if !answers.iter().any(|answer| answer.scenario == *name) {
-            answers.push(failure(name, "gave no answer"));
-        }
-    }
+    let complaint = complaint.as_ref().map(|(complaint, _)| complaint.as_str());
+    complete(&mut answers, complaint, expected);
     answers
+}
+
+/// Adds a failure of each that was expected and gave no answer; of the VM only where there is none
+/// such, since what runs again alone would not take its place.
+fn complete(answers: &mut Vec<Answer>, complaint: Option<&str>, expected: &[String]) {
+    let is_silent = |name: &&String| !answers.iter().any(|answer| answer.scenario == **name);
+    let silent: Vec<_> = expected.iter().filter(is_silent).collect();
+    if silent.is_empty() {
+        let nothing = answers.is_empty().then_some("ran nothing");
+        let reason = complaint.or(nothing);
+        answers.extend(reason.map(|reason| failure(WHOLE_VM, reason)));
+    }
+    let reason = complaint.unwrap_or("gave no answer");
+    answers.extend(silent.into_iter().map(|name| failure(name, reason)));
 }
 
 /// Returns what is wrong with the run as a whole, with the kernel's log if it matters.
@@ -93,7 +99,7 @@ fn answer(line: &str, label: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, answer};
+    use super::{Outcome, WHOLE_VM, answer, complete, failure};
 
     #[test]
     fn what_is_no_answer_fails() {
@@ -101,5 +107,24 @@ mod tests {
         let passed = "{\"scenario\":\"a\",\"outcome\":\"passed\",\"seconds\":1}";
         assert_eq!(outcome(passed), Outcome::Passed);
         assert_eq!(outcome("nonsense"), Outcome::Failed);
+    }
+
+    #[test]
+    fn whoever_was_expected_answers_for_the_vm() {
+        let after = |answered: &[&str], complaint, expected: &[&str]| {
+            let mut answers: Vec<_> = answered.iter().map(|name| failure(name, "it")).collect();
+            let expected: Vec<_> = expected.iter().map(|&name| name.to_owned()).collect();
+            complete(&mut answers, complaint, &expected);
+            let added = answers.into_iter().skip(answered.len());
+            let texts = added.map(|answer| format!("{}: {}", answer.scenario, answer.detail));
+            texts.collect::<Vec<_>>()
+        };
+        let of_vm = |what| vec![format!("{WHOLE_VM}: {what}")];
+        assert_eq!(after(&[], None, &[]), of_vm("ran nothing"));
+        assert_eq!(after(&["a"], Some("panic"), &[]), of_vm("panic"));
+        assert_eq!(after(&["a"], Some("panic"), &["a"]), of_vm("panic"));
+        assert_eq!(after(&["a"], Some("killed"), &["a", "b"]), ["b: killed"]);
+        assert_eq!(after(&["a"], None, &["b"]), ["b: gave no answer"]);
+        assert!(after(&["a"], None, &["a"]).is_empty());
     }
 }
