@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 
 use crate::arch::Arch;
+use crate::checkout;
 use crate::command;
 use crate::paths;
 use crate::setup::foreign;
@@ -28,6 +29,8 @@ pub struct Binaries {
     pub agent: PathBuf,
     /// `tcpwnd-lab`.
     pub lab: PathBuf,
+    /// When they were built, and from which commit.
+    pub made: String,
 }
 
 /// Builds the two binaries; quick when nothing changed.
@@ -45,6 +48,8 @@ pub fn run() -> anyhow::Result<Binaries> {
 ///
 /// As for [`run`].
 pub fn run_for(arch: Arch) -> anyhow::Result<Binaries> {
+    // What is edited while cargo runs may still be in.
+    let made = checkout::now();
     let mut cargo = static_cargo("build", arch)?;
     if let Some(revision) = revision() {
         cargo.env(REVISION, revision);
@@ -55,6 +60,7 @@ pub fn run_for(arch: Arch) -> anyhow::Result<Binaries> {
         arch,
         agent: folder.join("tcpwnd"),
         lab: folder.join("tcpwnd-lab"),
+        made,
     })
 }
 

@@ -4,6 +4,7 @@ mod arch;
 mod bench;
 mod build;
 mod charts;
+mod checkout;
 mod command;
 mod demo;
 mod deploy;

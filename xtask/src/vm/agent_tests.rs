@@ -11,7 +11,6 @@ use super::answers::ask;
 use super::exec::Boot;
 use super::job::Added;
 use super::results::{NotTested, Place, Results, Row};
-use super::runs;
 use super::side_by_side::side_by_side;
 use crate::arch::Arch;
 use crate::build::{self, Binaries};
@@ -117,7 +116,6 @@ pub fn run_on(
             .iter()
             .any(|missing| missing.kernel == kernel.name)
     });
-    let now = runs::now();
     let rows = side_by_side(kernels, |kernel| {
         let boot = Boot {
             kernel,
@@ -127,7 +125,8 @@ pub fn run_on(
             parameters: "",
         };
         let argv = ["tcpwnd-lab", "unit-tests", PLACE, FILTER];
-        Row::of(kernel, "", &now, ask(&boot, &argv, expected, kernel.name))
+        let answers = ask(&boot, &argv, expected, kernel.name);
+        Row::of(kernel, "", &binaries.made, answers)
     });
     Results { rows, not_tested }
 }

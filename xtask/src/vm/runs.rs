@@ -2,34 +2,11 @@
 //! different times.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use super::results::{Row, place_name};
-use crate::command;
 
 /// So many scenarios of a column are named; of more, how many they are.
 const NAMED: usize = 5;
-
-/// The date, and the commit that is checked out, with a word on what is not committed but for the
-/// documents, which answers are written into. Answers are worth keeping without either.
-pub fn now() -> String {
-    let said = |program, arguments: &[&str]| {
-        let said = command::output(Command::new(program).args(arguments));
-        said.map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
-    };
-    let date = said("date", &["-u", "+%Y-%m-%d"]);
-    let commit = said("git", &["describe", "--always", "--exclude=*"]);
-    let changes = said(
-        "git",
-        &["diff", "HEAD", "--name-only", "--", ":/", ":!/docs"],
-    );
-    let changed = if changes.is_empty() {
-        ""
-    } else {
-        " and changes"
-    };
-    format!("on {date} at commit {commit}{changed}")
-}
 
 /// A line for each run, and which answers are of it, the earliest first.
 pub fn lines(rows: &[Row]) -> Vec<String> {
@@ -68,7 +45,7 @@ fn part(place: &str, scenarios: &[&str], of: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{lines, now};
+    use super::lines;
     use crate::vm::results::{Answer, Outcome, Row};
 
     fn row(variant: &str, scenario: &str, run: &str) -> Row {
@@ -105,10 +82,5 @@ mod tests {
         rows.extend(many);
         assert_eq!(lines(&rows)[2], "run 3: 6.1 fentry (6 of 8)");
         assert!(lines(&[]).is_empty());
-    }
-
-    #[test]
-    fn the_commit_is_named() {
-        assert!(now().starts_with("on 20"), "{}", now());
     }
 }

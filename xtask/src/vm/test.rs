@@ -11,7 +11,6 @@ use super::answers::ask;
 use super::exec::Boot;
 use super::job::Added;
 use super::results::{Answer, NotTested, Place, Results, Row};
-use super::runs;
 use super::side_by_side::side_by_side;
 use crate::arch::Arch;
 use crate::build::{self, Binaries};
@@ -301,11 +300,10 @@ pub fn run_all(
         |run: &Run| run.kernel.arch == Arch::X86_64 && run.choice.may_have(jvm::SCENARIO);
     let any = runs.iter().any(wants_jvm);
     let jvm = any.then(java_runtime).flatten();
-    let now = runs::now();
     let rows = side_by_side(runs, |run| {
         let added = if wants_jvm(&run) { jvm.as_slice() } else { &[] };
         let answers = run_one(&run, binaries, added, timeout);
-        Row::of(run.kernel, &run.variant(), &now, answers)
+        Row::of(run.kernel, &run.variant(), &binaries.made, answers)
     });
     Results { rows, not_tested }
 }
