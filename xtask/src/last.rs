@@ -3,17 +3,17 @@
 //!
 //! Constraint: the documents say of each answer when it was given, and at which commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::build::{self, Binaries};
 use crate::command;
-use crate::kernels::{self, Kernel};
+use crate::kernels::{self, Kernel, TABLE};
 use crate::paths;
 use crate::setup;
 use crate::test::{self, FULL_TIMEOUT, write_full};
@@ -31,18 +31,21 @@ pub struct Last {
     /// Of the scenarios of places where nothing can be had.
     #[serde(default)]
     pub nowhere: Results,
+    /// Of what only a full run has beside them.
+    #[serde(default)]
+    pub longer: Vec<Check>,
+}
+
+/// One answer for all of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// What it is called.
+    pub name: String,
+    /// Whether it held.
+    pub held: bool,
 }
 
 impl Last {
-    /// A run that has just ended.
-    pub fn of(scenarios: Results, tests: Results, nowhere: Results) -> Self {
-        Self {
-            scenarios,
-            tests,
-            nowhere,
-        }
-    }
-
     /// Keeps it.
     ///
     /// # Errors
@@ -70,6 +73,9 @@ impl Last {
         let mut tally = self.scenarios.tally();
         tally.add(self.tests.tally());
         tally.add(self.nowhere.tally());
+        for check in &self.longer {
+            tally.count(check.held);
+        }
         tally
     }
 
@@ -113,7 +119,7 @@ impl Last {
         };
         let places = new.rows.iter().map(Row::place);
         let replaced = places.map(|place| (place, named.to_vec())).collect();
-        replace(whose(&mut last), &replaced, new.rows);
+        replace(whose(&mut last), &replaced, new);
         last.keep()?;
         write_full(&last).map(drop)
     }
@@ -140,12 +146,17 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
     let tests = open(&last.tests, &known_tests, &agent_tests::places());
     // Each boot there is for one scenario.
     let nowhere = open(&last.nowhere, &[], &places(test::nowhere(true)));
-    if scenarios.is_empty() && tests.is_empty() && nowhere.is_empty() {
+    let failed = last.longer.iter().filter(|check| !check.held);
+    let longer: Vec<String> = failed.map(|check| check.name.clone()).collect();
+    let places: Vec<_> = [&scenarios, &tests, &nowhere]
+        .into_iter()
+        .flat_map(BTreeMap::keys)
+        .collect();
+    if places.is_empty() && longer.is_empty() {
         println!("nothing failed in the last full run, and nothing is new since");
-        return Ok(ExitCode::SUCCESS);
     }
     let mut wanted: Vec<&'static Kernel> = Vec::new();
-    for (name, _) in scenarios.keys().chain(tests.keys()).chain(nowhere.keys()) {
+    for (name, _) in places {
         let kernel = kernels::find(name).with_context(|| {
             format!("{name} cannot be run again: it is not among the kernels any more")
         })?;
@@ -153,28 +164,31 @@ pub fn run_failed() -> anyhow::Result<ExitCode> {
             wanted.push(kernel);
         }
     }
-    let missing = setup::ensure(&wanted, false)?;
-    if let Some(first) = missing.first() {
-        bail!(
-            "{} cannot be run again: {}",
-            first.kernel.name,
-            first.reason
-        );
+    if !longer.is_empty() {
+        wanted.extend(TABLE);
     }
-    let mut answers = run_all(runs(&scenarios), &missing, &binaries, FULL_TIMEOUT).rows;
+    let missing = setup::ensure(&wanted, false)?;
+    let answers = run_all(runs(&scenarios)?, &missing, &binaries, FULL_TIMEOUT);
     replace(&mut last.scenarios, &scenarios, answers);
+    let whole = |places: BTreeMap<Place, Vec<String>>| {
+        let places = places.into_keys().map(|place| (place, Vec::new()));
+        places.collect::<BTreeMap<_, _>>()
+    };
+    let nowhere = whole(nowhere);
     let mut of_nowhere = test::nowhere(true);
     of_nowhere.retain(|run| nowhere.contains_key(&run.place()));
-    answers = run_all(of_nowhere, &missing, &binaries, FULL_TIMEOUT).rows;
-    let all = nowhere.into_keys().map(|place| (place, Vec::new()));
-    replace(&mut last.nowhere, &all.collect(), answers);
-    if !tests.is_empty() {
-        let kernels = tests.keys().filter_map(|(name, _)| kernels::find(name));
-        let kernels = kernels.collect();
-        answers = agent_tests::run_on(kernels, &missing, &binaries, &program, &known_tests).rows;
-        let all = tests.into_keys().map(|place| (place, Vec::new())).collect();
-        replace(&mut last.tests, &all, answers);
-    }
+    let answers = test::run_nowhere(of_nowhere, &missing, &binaries);
+    replace(&mut last.nowhere, &nowhere, answers);
+    let tests = whole(tests);
+    let of_tests = tests.keys().filter_map(|(name, _)| kernels::find(name));
+    let of_tests = of_tests.collect();
+    let answers = agent_tests::run_on(of_tests, &missing, &binaries, &program, &known_tests);
+    replace(&mut last.tests, &tests, answers);
+    let again = test::longer(&missing, &binaries, |name| {
+        longer.iter().any(|failed| failed == name)
+    });
+    last.longer.retain(|check| check.held);
+    last.longer.extend(again);
     last.keep()?;
     let tally = write_full(&last)?;
     println!("{}\n{tally}", last.matrix());
@@ -249,31 +263,49 @@ fn open(results: &Results, known: &[String], every: &[Place]) -> BTreeMap<Place,
 }
 
 /// The boots that this takes.
-fn runs(failed: &BTreeMap<Place, Vec<String>>) -> Vec<Run> {
+fn runs(open: &BTreeMap<Place, Vec<String>>) -> anyhow::Result<Vec<Run>> {
     let boot = |((kernel, variant), names): (&Place, &Vec<String>)| {
         let choice = if names.is_empty() {
             Choice::All
         } else {
             Choice::Named(names.clone())
         };
-        Run::of_variant(kernels::find(kernel)?, variant, choice)
+        let run = kernels::find(kernel).and_then(|kernel| Run::of_variant(kernel, variant, choice));
+        run.with_context(|| {
+            format!("{kernel} {variant} cannot be run again: no boot is called that")
+        })
     };
-    failed.iter().filter_map(boot).collect()
+    open.iter().map(boot).collect()
 }
 
-/// Puts new answers in the place of those that failed.
-fn replace(results: &mut Results, failed: &BTreeMap<Place, Vec<String>>, answers: Vec<Row>) {
+/// Puts new answers in the place of what was `open`. What has no new answer stays as it is, with the
+/// reason where its kernel could not be had.
+fn replace(results: &mut Results, open: &BTreeMap<Place, Vec<String>>, new: Results) {
+    let answered: BTreeSet<Place> = new.rows.iter().map(Row::place).collect();
     results.rows.retain(|row| {
-        let names = failed.get(&row.place());
+        let names = open
+            .get(&row.place())
+            .filter(|_| answered.contains(&row.place()));
         !names.is_some_and(|names| names.is_empty() || names.contains(&row.answer.scenario))
     });
-    results.rows.extend(answers);
+    let of_new = |kernel: &str| {
+        answered.iter().any(|(name, _)| name == kernel)
+            || new
+                .not_tested
+                .iter()
+                .any(|missing| missing.kernel == kernel)
+    };
+    results
+        .not_tested
+        .retain(|missing| !of_new(&missing.kernel));
+    results.rows.extend(new.rows);
+    results.not_tested.extend(new.not_tested);
 }
 
 #[cfg(test)]
 mod tests {
     use super::{is_known, name_of, open, replace, runs};
-    use crate::vm::results::{Answer, Outcome, Results, Row, WHOLE_VM};
+    use crate::vm::results::{Answer, NotTested, Outcome, Results, Row, WHOLE_VM};
     use crate::vm::test::Choice;
 
     fn row(kernel: &str, variant: &str, scenario: &str, outcome: Outcome) -> Row {
@@ -289,6 +321,17 @@ mod tests {
                 detail: String::new(),
                 provoked: Vec::new(),
             },
+        }
+    }
+
+    fn of(rows: Vec<Row>, missing: &[&str]) -> Results {
+        let not_tested = |kernel: &&str| NotTested {
+            kernel: (*kernel).to_owned(),
+            reason: "gone".to_owned(),
+        };
+        Results {
+            rows,
+            not_tested: missing.iter().map(not_tested).collect(),
         }
     }
 
@@ -319,7 +362,7 @@ mod tests {
 
         let known = ["smoke", "flood"].map(str::to_owned);
         let failed = open(&results, &known, &[]);
-        let runs = runs(&failed);
+        let runs = runs(&failed).unwrap();
         let choices: Vec<_> = runs
             .iter()
             .map(|run| (run.kernel.name, run.variant(), run.choice.clone()))
@@ -336,7 +379,7 @@ mod tests {
             row("6.1", "fentry", "flood", Outcome::Passed),
             row("newest", "kprobe", "smoke", Outcome::Failed),
         ];
-        replace(&mut results, &failed, new);
+        replace(&mut results, &failed, of(new, &[]));
         assert_eq!(
             answers(&results),
             [
@@ -347,6 +390,37 @@ mod tests {
                 ("kprobe", "smoke", Outcome::Failed),
             ]
         );
+    }
+
+    #[test]
+    fn a_kernel_that_was_not_tested_is_so_until_it_answers() {
+        let kernels = |results: &Results| -> Vec<String> {
+            let kernels = results.not_tested.iter();
+            kernels.map(|missing| missing.kernel.clone()).collect()
+        };
+        let failed = row("6.1", "fentry", "flood", Outcome::Failed);
+        let mut results = of(vec![failed], &["5.10"]);
+        let open = open(&results, &[], &[("5.10".to_owned(), "fentry".to_owned())]);
+        assert_eq!(open.len(), 2);
+        // Neither can be had now: what failed did fail.
+        replace(&mut results, &open, of(Vec::new(), &["5.10", "6.1"]));
+        assert_eq!(kernels(&results), ["5.10", "6.1"]);
+        assert_eq!(answers(&results).len(), 1);
+        let new = vec![
+            row("5.10", "fentry", "smoke", Outcome::Passed),
+            row("6.1", "fentry", "flood", Outcome::Passed),
+        ];
+        replace(&mut results, &open, of(new, &[]));
+        assert!(results.not_tested.is_empty());
+        assert_eq!(
+            answers(&results),
+            [
+                ("fentry", "smoke", Outcome::Passed),
+                ("fentry", "flood", Outcome::Passed)
+            ]
+        );
+        let renamed = [(("6.1".to_owned(), "fprobe".to_owned()), Vec::new())];
+        assert!(runs(&renamed.into()).is_err());
     }
 
     #[test]

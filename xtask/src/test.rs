@@ -11,7 +11,7 @@ use crate::build::{self, Binaries};
 use crate::deploy;
 use crate::docs;
 use crate::kernels::{self, Kernel, Source, TABLE, WITHOUT};
-use crate::last::{self, Last};
+use crate::last::{self, Check, Last};
 use crate::lint;
 use crate::release::Release;
 use crate::release::install;
@@ -21,7 +21,7 @@ use crate::vm::agent_tests;
 use crate::vm::alert;
 use crate::vm::causes_table::CausesTable;
 use crate::vm::packages;
-use crate::vm::results::{Results, Tally};
+use crate::vm::results::{Outcome, Results, Tally};
 use crate::vm::soak;
 use crate::vm::test::{Caps, Choice, DEFAULT_TIMEOUT, Mechanism, Run, State, Transport, run_all};
 use crate::vm::verifier;
@@ -95,7 +95,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let units = step("unit tests", unit_tests::run)?;
     tally.add(units.tally);
     tally.add(step("deploy", || deploy::check("", false)));
-    let (last, mut of_vms) = in_vms(options.full, &missing, &units.for_vms);
+    let Some(last) = in_vms(options.full, &missing, &units.for_vms) else {
+        // Nothing was run: the last full run stays what it is.
+        tally.count(false);
+        println!("{tally}");
+        return Ok(ExitCode::FAILURE);
+    };
     for (what, results) in [
         ("scenario", &last.scenarios),
         ("unit test in a VM", &last.tests),
@@ -103,7 +108,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     ] {
         if results.tally().passed + results.tally().failed == 0 {
             eprintln!("FAILED: no {what} ran");
-            of_vms.count(false);
+            tally.count(false);
         }
     }
     println!("{}", last.matrix());
@@ -112,11 +117,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     tally.add(if options.full {
         last.keep()?;
-        of_vms.add(write_full(&last)?);
-        of_vms
+        write_full(&last)?
     } else {
-        of_vms.add(last.tally());
-        of_vms
+        last.tally()
     });
     eprintln!("took {} s", begin.elapsed().as_secs());
     for line in gaps(&missing) {
@@ -172,15 +175,15 @@ fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Runs the scenarios, and the unit tests that need a VM; nothing where the build fails. The tally is
-/// of what only the full matrix has.
-fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Last, Tally) {
+/// Runs the scenarios, and the unit tests that need a VM, and what only the full matrix has; nothing
+/// where the build fails.
+fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> Option<Last> {
     let build = || anyhow::Ok((build::run()?, build::agent_tests()?));
     let (binaries, program) = match step("build", build) {
         Ok(built) => built,
         Err(error) => {
             eprintln!("FAILED: {error:#}");
-            return (Last::default(), Tally::default());
+            return None;
         }
     };
     let tests = step("unit tests in VMs", || {
@@ -191,18 +194,41 @@ fn in_vms(full: bool, missing: &[Missing], expected: &[String]) -> (Last, Tally)
     } else {
         Duration::from_secs(DEFAULT_TIMEOUT)
     };
-    let run = |runs| run_all(runs, missing, &binaries, timeout);
-    let scenarios = step("scenarios", || run(runs(full)));
-    let nowhere = step("where nothing can be had", || run(nowhere(full)));
+    let scenarios = step("scenarios", || {
+        run_all(runs(full), missing, &binaries, timeout)
+    });
+    let nowhere = step("where nothing can be had", || {
+        run_nowhere(nowhere(full), missing, &binaries)
+    });
     let longer = match full {
-        true => longer(missing, &binaries),
-        false => Tally::default(),
+        true => longer(missing, &binaries, |_| true),
+        false => Vec::new(),
     };
-    (Last::of(scenarios, tests, nowhere), longer)
+    Some(Last {
+        scenarios,
+        tests,
+        nowhere,
+        longer,
+    })
 }
 
-/// What takes too long for anything but the full matrix.
-fn longer(missing: &[Missing], binaries: &Binaries) -> Tally {
+/// Runs what is booted for one scenario alone: that nothing there can be said of it is a failure.
+pub fn run_nowhere(runs: Vec<Run>, missing: &[Missing], binaries: &Binaries) -> Results {
+    let mut results = run_all(runs, missing, binaries, FULL_TIMEOUT);
+    for row in &mut results.rows {
+        if row.answer.outcome == Outcome::Unsupported {
+            row.answer.outcome = Outcome::Failed;
+        }
+    }
+    results
+}
+
+/// What takes too long for anything but the full matrix, as far as it is `wanted` by its name.
+pub fn longer(
+    missing: &[Missing],
+    binaries: &Binaries,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Check> {
     let of_packages = || Release::of(&binaries.agent);
     let works: [(&str, &dyn Fn() -> anyhow::Result<()>); 6] = [
         ("figures of the verifier", &|| {
@@ -218,15 +244,19 @@ fn longer(missing: &[Missing], binaries: &Binaries) -> Tally {
         }),
         ("files under deploy/, cut off", &deploy::mutate::hold),
     ];
-    let mut tally = Tally::default();
-    for (name, work) in works {
-        let held = step(name, work);
-        if let Err(error) = &held {
-            eprintln!("FAILED: {name}: {error:#}");
-        }
-        tally.count(held.is_ok());
-    }
-    tally
+    let wanted = works.into_iter().filter(|(name, _)| wanted(name));
+    wanted
+        .map(|(name, work)| {
+            let held = step(name, work);
+            if let Err(error) = &held {
+                eprintln!("FAILED: {name}: {error:#}");
+            }
+            Check {
+                name: name.to_owned(),
+                held: held.is_ok(),
+            }
+        })
+        .collect()
 }
 
 /// The kernels on which everything runs.
