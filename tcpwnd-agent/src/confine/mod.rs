@@ -6,7 +6,7 @@
 //! own, so that it is done while there is one.
 
 #[cfg(test)]
-mod attempts;
+pub(crate) mod attempts;
 mod calls;
 mod capabilities;
 mod files;

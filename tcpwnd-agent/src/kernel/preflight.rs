@@ -35,6 +35,8 @@ impl Host {
     pub fn explain(&self, action: Action, errno: i32) -> Result<String, String> {
         match (action, errno) {
             (_, EPERM | EACCES) => Ok(format!("permission denied: {}", self.refusal(action))),
+            // aya opens a perf event for a kprobe before it calls bpf(2), which others have called by then.
+            (Action::AttachKprobe | Action::OpenPerfBuffer, ENOSYS) => Ok(NO_PERF.to_owned()),
             (_, ENOSYS) => Ok(self.without_bpf().to_owned()),
             // bpf_base_func_proto (kernel/bpf/helpers.c) hides the helpers that read memory then.
             (Action::Load, EINVAL) if self.lockdown == Some(Lockdown::Confidentiality) => {
@@ -103,6 +105,9 @@ pub(super) const LOCKED_DOWN: &str = "the kernel is locked down in confidentiali
                            reading its memory (boot with lockdown=integrity or none)";
 
 const NO_BPF: &str = "this kernel was built without the bpf system call (CONFIG_BPF_SYSCALL)";
+
+const NO_PERF: &str = "there is no perf_event_open system call: a seccomp filter hides it (a container's, \
+                       for instance), or this kernel was built without it (CONFIG_PERF_EVENTS)";
 
 const HIDDEN_BPF: &str = "there is no bpf system call: a seccomp filter hides it (a container's, for \
                           instance), or this kernel was built without it (CONFIG_BPF_SYSCALL)";
@@ -248,6 +253,10 @@ mod tests {
             "this kernel was built without the bpf system call (CONFIG_BPF_SYSCALL)"
         );
         assert!(text(true).contains("seccomp"));
+        for action in [Action::AttachKprobe, Action::OpenPerfBuffer] {
+            let text = host(ADMIN).explain(action, ENOSYS).unwrap();
+            assert!(text.contains("no perf_event_open system call"), "{text}");
+        }
     }
 
     #[test]

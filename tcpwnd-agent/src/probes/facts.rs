@@ -30,11 +30,7 @@ impl KernelFacts {
         host::lift_memlock_limit();
         let host = Host::read();
         // Before what is missing there too, and would be blamed: BTF.
-        for support in [features::bpf(&host), features::tracing(&host)] {
-            if let Support::Unsupported(why) = support {
-                return Err(AttachError::NothingToUse(why));
-            }
-        }
+        something_to_use(&host)?;
         let functions = table::functions();
         let btf = kernel::type_information(settings.btf.as_deref(), &functions)?;
         let offsets = offsets::resolve(&btf)?;
@@ -54,5 +50,44 @@ impl KernelFacts {
             Presence::Unknown => Presence::Missing,
             known => known,
         }
+    }
+}
+
+/// Who may not load a program is told so when it is loaded, by who refuses it. That there is no bpf(2) is
+/// the end of it, whether the kernel has none or a filter hides it.
+fn something_to_use(host: &Host) -> Result<(), AttachError> {
+    match (features::bpf(host), features::tracing(host)) {
+        (Support::Unsupported(why) | Support::Forbidden(why), _)
+        | (_, Support::Unsupported(why)) => Err(AttachError::NothingToUse(why)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::something_to_use;
+    use crate::confine::attempts::forbid;
+    use crate::kernel::host::Host;
+
+    #[test]
+    fn that_there_is_no_bpf_is_said_before_anything_is_missed() {
+        let said = |filtered| {
+            let thread = std::thread::spawn(move || {
+                forbid(&[(libc::SYS_bpf, None)], libc::ENOSYS);
+                let host = Host {
+                    filtered,
+                    ..Host::read()
+                };
+                something_to_use(&host).unwrap_err().to_string()
+            });
+            thread.join().unwrap()
+        };
+        assert_eq!(
+            said(false),
+            "failed to load the kernel programs: this kernel was built without the bpf system call \
+             (CONFIG_BPF_SYSCALL)"
+        );
+        let hidden = said(true);
+        assert!(hidden.contains("a seccomp filter hides it"), "{hidden}");
     }
 }
