@@ -45,7 +45,7 @@ pub fn measure(items: f64, mut work: impl FnMut() -> Result<()>) -> Result<Taken
 pub fn count_programs(
     watcher: &str,
     name: &str,
-    items: u64,
+    items: f64,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let _counting = Changed::new("kernel/bpf_stats_enabled", "1")?;

@@ -109,7 +109,7 @@ pub fn nothing_to_watch(watchers: &[Watcher]) -> Result<()> {
         }));
         // Which programs run: none of the agent's.
         let mut ends = Ends::open(1)?;
-        count_programs(watcher.name(), ONE, MEGABYTES as u64, || ends.send())?;
+        count_programs(watcher.name(), ONE, MEGABYTES, || ends.send())?;
         watching.end(BATCHES + 1)?;
     }
     Ok(())
@@ -135,7 +135,7 @@ pub fn one_watched() -> Result<()> {
         Ok(Hooks::look()?.attached_to().contains("__tcp_select_window"))
     })?;
     transfer(&mut ends, "trace, one watched")?;
-    count_programs("trace, one watched", MANY, MEGABYTES as u64, || ends.send())?;
+    count_programs("trace, one watched", MANY, MEGABYTES, || ends.send())?;
     ensure!(
         Hooks::look()?.attached_to().contains("__tcp_select_window"),
         "the window probe went before the transfer was over"
@@ -180,7 +180,7 @@ pub fn half_closed(watchers: &[Watcher]) -> Result<()> {
             "figure": "work", "watcher": name, "work": HALF_CLOSED,
             "thread": taken.thread, "all": taken.all,
         }));
-        count_programs(name, HALF_CLOSED, SEGMENTS as u64, talk)?;
+        count_programs(name, HALF_CLOSED, SEGMENTS as f64, talk)?;
         watching.end(1)?;
     }
     Ok(())

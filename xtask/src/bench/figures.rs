@@ -129,7 +129,7 @@ pub struct Program {
     /// Its name.
     pub program: String,
     /// How many items of that work.
-    items: u64,
+    items: f64,
     /// How often it ran.
     runs: u64,
     /// In all.
@@ -141,7 +141,7 @@ pub struct Program {
 impl Program {
     /// Runs for each item.
     pub fn runs(&self) -> f64 {
-        self.runs as f64 / self.items as f64
+        self.runs as f64 / self.items
     }
 
     /// Instructions of a run.

@@ -10,6 +10,7 @@ mod summary;
 mod table;
 mod words;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -17,9 +18,11 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
 use crate::build::{self, Binaries};
 use crate::docs;
 use crate::kernels::Kernel;
@@ -84,6 +87,11 @@ pub struct Options {
 /// written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let begin = Instant::now();
+    ensure!(
+        options.kernel.arch == Arch::X86_64,
+        "{} is no kernel to measure on: what is shipped is built for x86_64",
+        options.kernel.name
+    );
     // As it is shipped; the laboratory is as always.
     let built = prepare(options.kernel)?;
     let binaries = Binaries {
@@ -101,19 +109,26 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         some => some,
     };
     for part in parts {
-        let lines = part.measure(options.kernel, &binaries)?;
-        let place = part.kept()?;
-        fs::write(&place, lines).with_context(|| format!("write {}", place.display()))?;
+        let kept = Kept {
+            kernel: options.kernel.name.to_owned(),
+            made: binaries.made.clone(),
+            lines: part.measure(options.kernel, &binaries)?,
+        };
+        kept.write(*part)?;
     }
     let writes = options.parts.is_empty() || options.update;
-    let mut lines = String::new();
-    for part in if writes { all } else { parts } {
-        let place = part.kept()?;
-        let kept = fs::read_to_string(&place);
-        lines += &kept.with_context(|| format!("{} was never measured here", part.name()))?;
-    }
+    let shown = if writes { all } else { parts };
+    let kept = shown
+        .iter()
+        .map(|part| Kept::read(*part, options.kernel))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let lines: String = kept.iter().map(|kept| kept.lines.as_str()).collect();
     let machine = machine::describe(options.kernel)?;
-    let text = format!("{machine}\n\n{}", table::write(&Figures::read(&lines)?));
+    let when = when(shown.iter().zip(&kept));
+    let text = format!(
+        "{machine} {when}\n\n{}",
+        table::write(&Figures::read(&lines)?)
+    );
     println!("{text}");
     if writes {
         docs::write_overhead(&text)?;
@@ -141,11 +156,59 @@ impl Part {
     }
 
     /// Where its figures are kept.
-    fn kept(self) -> anyhow::Result<PathBuf> {
+    fn place(self) -> anyhow::Result<PathBuf> {
         let folder = paths::target().join("bench");
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         Ok(folder.join(format!("{}.json", self.name())))
     }
+}
+
+/// What was measured of a part.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    /// The name of the kernel that it was measured on.
+    kernel: String,
+    /// When what was measured was built, and from which commit.
+    made: String,
+    /// Its figures, one a line.
+    lines: String,
+}
+
+impl Kept {
+    fn write(&self, part: Part) -> anyhow::Result<()> {
+        let place = part.place()?;
+        let text = serde_json::to_string(self)?;
+        fs::write(&place, text).with_context(|| format!("write {}", place.display()))
+    }
+
+    fn read(part: Part, kernel: &Kernel) -> anyhow::Result<Self> {
+        let name = part.name();
+        let text = fs::read_to_string(part.place()?);
+        let text = text.with_context(|| format!("{name} was never measured here"))?;
+        let again = || format!("{name} is to be measured again: --part {name}");
+        let kept: Self = serde_json::from_str(&text).with_context(again)?;
+        ensure!(
+            kept.kernel == kernel.name,
+            "{}; it was measured on {}",
+            again(),
+            kept.kernel
+        );
+        Ok(kept)
+    }
+}
+
+/// When the parts were measured, those of one build together.
+fn when<'a>(parts: impl Iterator<Item = (&'a Part, &'a Kept)>) -> String {
+    let mut of_builds: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (part, kept) in parts {
+        of_builds.entry(&kept.made).or_default().push(part.name());
+    }
+    let only_one = of_builds.len() == 1;
+    let words = of_builds.into_iter().map(|(made, parts)| match only_one {
+        true => format!("Measured {made}."),
+        false => format!("Measured {made}: {}.", parts.join(", ")),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Where a nanosecond is an instruction.
@@ -192,5 +255,26 @@ fn in_a_vm(
             trouble.unwrap_or_else(|| format!("it ended with {code:?}")),
             outcome.log.trim_end()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kept, Part, when};
+
+    #[test]
+    fn parts_of_several_builds_are_told_apart() {
+        let kept = |made: &str| Kept {
+            kernel: "6.12".to_owned(),
+            made: made.to_owned(),
+            lines: String::new(),
+        };
+        let (old, new) = (kept("on 1 at commit a"), kept("on 2 at commit b"));
+        let parts = [(&Part::Start, &new), (&Part::HalfClosed, &new)];
+        assert_eq!(when(parts.into_iter()), "Measured on 2 at commit b.");
+        let with_old = parts.into_iter().chain([(&Part::Size, &old)]);
+        let expected =
+            "Measured on 1 at commit a: size. Measured on 2 at commit b: start, half-closed.";
+        assert_eq!(when(with_old), expected);
     }
 }

@@ -145,8 +145,8 @@ fn others(figures: &Figures) -> Vec<Row> {
             ),
             "no event lost, every connection judged",
             format!(
-                "{} accepted in {seconds:.0} s (and {} attempts that ended in a RST), {} judged, {damaged} \
-                 damaged, {unverified} unverified, {lost} lost",
+                "{} accepted in {seconds:.0} s (and {} attempts that ended in a RST or without an \
+                 answer), {} judged, {damaged} damaged, {unverified} unverified, {lost} lost",
                 thousands(*accepted as f64),
                 thousands(*returned as f64),
                 thousands((accepted - unverified) as f64),
