@@ -9,6 +9,7 @@
 //! while the window keeps that size, and no longer.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use tcpwnd_common::ProgressRecord;
 
@@ -95,6 +96,8 @@ pub struct Peer {
     sent: VecDeque<Sent>,
     arrival: Option<Arrival>,
     tallies: [Tally; SHIFTS],
+    /// The newest timestamp of this host's that the peer echoed.
+    newest_echo: Option<u32>,
     bytes: u64,
     contradicted: bool,
 }
@@ -109,6 +112,7 @@ impl Peer {
             sent: VecDeque::new(),
             arrival: None,
             tallies: Default::default(),
+            newest_echo: None,
             bytes: 0,
             contradicted: false,
         }
@@ -131,13 +135,14 @@ impl Peer {
             return;
         }
         self.note_window(record);
+        let is_late = self.note_echo(record.rcv_tsecr);
         let arrived = self
             .last
             .map_or(0, |last| record.rcv_nxt.wrapping_sub(last.record.rcv_nxt));
         if arrived > 0 {
             self.bytes += u64::from(arrived);
             self.end_pause(record);
-            self.learn_known(record);
+            self.learn_known(record, is_late);
             self.compare_with_edges(record);
         }
         let before_ms = match self.last {
@@ -175,10 +180,10 @@ impl Peer {
         if self.sent.len() == WINDOWS
             && let Some(oldest) = self.sent.pop_front()
         {
-            self.make_known(&oldest);
+            self.make_known(&oldest, 0..usize::from(self.shift()));
         }
         let shift = self.shift();
-        self.sent.push_back(Sent {
+        let window = Sent {
             up: record.rcv_wup,
             field: record.rcv_wnd.min(MAX_WINDOW_FIELD << shift) >> shift,
             bytes: record.rcv_wnd,
@@ -186,11 +191,16 @@ impl Peer {
             echoed,
             perhaps_unscaled: last.is_none(),
             known: false,
-        });
+        };
+        self.make_known(&window, usize::from(shift)..SHIFTS);
+        self.sent.push_back(window);
     }
 
-    fn make_known(&mut self, window: &Sent) {
+    fn make_known(&mut self, window: &Sent, shifts: Range<usize>) {
         for (shift, tally) in self.tallies.iter_mut().enumerate() {
+            if !shifts.contains(&shift) {
+                continue;
+            }
             let mut edge = window.edge(shift);
             if window.perhaps_unscaled {
                 let unscaled = window.up.wrapping_add(window.bytes.min(MAX_WINDOW_FIELD));
@@ -203,12 +213,25 @@ impl Peer {
         }
     }
 
+    /// Whether the segment with this echo was overtaken: what comes in with it may be more than it
+    /// brought, namely what waited for it and was sent later.
+    fn note_echo(&mut self, echo: u32) -> bool {
+        let is_late = self
+            .newest_echo
+            .is_some_and(|newest| is_after(newest, echo));
+        if echo != 0 && !is_late {
+            self.newest_echo = Some(echo);
+        }
+        is_late
+    }
+
     /// Which windows the peer can have known of when it sent what came in last: all but those whose
-    /// timestamp it would have echoed, and has not.
-    fn learn_known(&mut self, record: &ProgressRecord) {
+    /// timestamp it would have echoed, and has not. Of the count in use and larger ones it has known all
+    /// at once: that a peer overran this host is an accusation, which no clock is to bear.
+    fn learn_known(&mut self, record: &ProgressRecord, is_late: bool) {
         let now_ms = milliseconds(record.header.ktime_ns);
         let echo = record.rcv_tsecr;
-        let usable = echo != 0 && now_ms.wrapping_sub(echo) < OLDEST_ECHO_MS;
+        let usable = echo != 0 && !is_late && now_ms.wrapping_sub(echo) < OLDEST_ECHO_MS;
         let mut learned = Vec::new();
         for window in self.sent.iter_mut().filter(|window| !window.known) {
             let later = usable
@@ -220,7 +243,7 @@ impl Peer {
             }
         }
         for window in &learned {
-            self.make_known(window);
+            self.make_known(window, 0..usize::from(self.shift()));
         }
     }
 

@@ -258,6 +258,24 @@ fn an_overrun_shows_where_the_kernel_lets_it_in() {
 }
 
 #[test]
+fn segments_that_overtake_each_other_overrun_nothing() {
+    for (used, start) in [(0, 40_000), (7, 65_536)] {
+        let mut wire = Wire::new(used, used);
+        wire.reorders = true;
+        let settled = wire.stream(4_000_000, 7_240, growing(start, start));
+        assert_ne!(settled.verdict, Outcome::Mismatch, "{settled:?}");
+        assert!(settled.consistent.contains(&used), "{settled:?}");
+    }
+    for told in [1, 3, 6] {
+        let mut wire = Wire::new(7, told);
+        wire.reorders = true;
+        let settled = wire.stream(400_000, 7_240, growing(65_536, 131_072));
+        assert_ne!(settled.verdict, Outcome::Cleared, "{told}: {settled:?}");
+        assert!(settled.consistent.contains(&told), "{settled:?}");
+    }
+}
+
+#[test]
 fn a_larger_scale_that_is_suspected_is_not_cleared_by_more_in_flight() {
     let mut wire = Wire::new(7, 7);
     wire.stream(4_000_000, 14_480, growing(65_536, 2 << 20));

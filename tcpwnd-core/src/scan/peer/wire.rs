@@ -30,6 +30,8 @@ pub struct Wire {
     pub timestamps: bool,
     /// The receiver has data under way, and the peer's echo is as old as that.
     pub busy: bool,
+    /// Of two segments that are under way the second one comes in first.
+    pub reorders: bool,
     /// The peer: what it has sent, the edge it knows, its last echo in milliseconds.
     sent: u32,
     pub edge: u32,
@@ -54,6 +56,7 @@ impl Wire {
             srtt_us: RTT,
             timestamps: true,
             busy: false,
+            reorders: false,
             sent: START,
             edge: START.wrapping_add(65_536 >> used << told),
             echo: BEGIN_MS,
@@ -115,10 +118,18 @@ impl Wire {
                 self.echo = time;
             }
             _ => {
-                let (at, end, echo) = self.data.pop_front().unwrap();
+                let (mut at, mut end, echo) = self.data.pop_front().unwrap();
+                let newest = self.echo;
+                if self.reorders
+                    && let Some((later, second, of_second)) = self.data.pop_front()
+                {
+                    // It is acknowledged at once, as far as the first one has come.
+                    (at, end, self.now_us, self.echo) = (later, second, later, of_second);
+                    self.record();
+                }
                 self.now_us = at;
                 self.rcv_nxt = end;
-                let newest = std::mem::replace(&mut self.echo, echo);
+                self.echo = echo;
                 self.record();
                 self.echo = newest;
                 // What was offered is never taken back (tcp_select_window).
