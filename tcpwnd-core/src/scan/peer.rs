@@ -197,10 +197,8 @@ impl Peer {
     }
 
     fn make_known(&mut self, window: &Sent, shifts: Range<usize>) {
-        for (shift, tally) in self.tallies.iter_mut().enumerate() {
-            if !shifts.contains(&shift) {
-                continue;
-            }
+        for shift in shifts {
+            let tally = &mut self.tallies[shift];
             let mut edge = window.edge(shift);
             if window.perhaps_unscaled {
                 let unscaled = window.up.wrapping_add(window.bytes.min(MAX_WINDOW_FIELD));
